@@ -1,0 +1,13 @@
+//! The generic API server: what every server of the chain is made of.
+//!
+//! A request: socket -> [`serve`] -> handler chain -> director -> resource verbs or a path route -> delegate -> not found.
+//! Handlers take a request and a [`context::Context`] and give a response whose body is a stream of byte chunks; nothing
+//! here sees a socket or TLS. In reading order:
+//!
+//! - [`body`]: request and response bodies
+//! - [`context`]: what is known of a request: its info, user, deadline, warnings
+//! - [`registry`]: resources as data plus strategy
+
+pub mod body;
+pub mod context;
+pub mod registry;
