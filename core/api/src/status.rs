@@ -200,7 +200,8 @@ impl Status {
 
     /// 415: the body's media type is not understood.
     pub fn unsupported_media_type(accepted: &str) -> Status {
-        let message = format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        let message =
+            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
         Status::new(415, "UnsupportedMediaType", message)
     }
 

@@ -54,7 +54,9 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
             Body::Chunks(chunks) => Poll::Ready(chunks.pop_front().map(|chunk| Ok(Frame::data(chunk)))),
-            Body::Stream(stream) => stream.poll_next_unpin(context).map(|next| next.map(|chunk| Ok(Frame::data(chunk)))),
+            Body::Stream(stream) => {
+                stream.poll_next_unpin(context).map(|next| next.map(|chunk| Ok(Frame::data(chunk))))
+            }
         }
     }
 

@@ -98,11 +98,7 @@ pub trait CustomHandler: Send + Sync + 'static {
 pub struct NotImplemented(pub &'static str);
 
 impl CustomHandler for NotImplemented {
-    fn serve<'a>(
-        &'a self,
-        _: &'a Context,
-        _: http::Request<bytes::Bytes>,
-    ) -> BoxFuture<'a, Result<Response, Status>> {
+    fn serve<'a>(&'a self, _: &'a Context, _: http::Request<bytes::Bytes>) -> BoxFuture<'a, Result<Response, Status>> {
         Box::pin(std::future::ready(Err::<http::Response<Body>, _>(Status::not_implemented(self.0))))
     }
 }
