@@ -54,6 +54,8 @@ pub struct Context {
     pub env: Env,
     /// The parsed path.
     pub info: RequestInfo,
+    /// The query of the URL, as sent; "" if there is none.
+    pub query: String,
     /// Who asks.
     pub user: Arc<UserInfo>,
     /// Sent as `Audit-Id`.

@@ -5,9 +5,15 @@
 //! here sees a socket or TLS. In reading order:
 //!
 //! - [`body`]: request and response bodies
+//! - [`handler`]: the trait that answers requests; request bodies
 //! - [`context`]: what is known of a request: its info, user, deadline, warnings
+//! - [`accept`]: content negotiation
+//! - [`respond`]: answers and error answers
 //! - [`registry`]: resources as data plus strategy
 
+pub mod accept;
 pub mod body;
 pub mod context;
+pub mod handler;
 pub mod registry;
+pub mod respond;

@@ -188,6 +188,7 @@ pub trait Strategy: Send + Sync + 'static {
         None
     }
     /// From the storage version to the served version; None if they are equal.
+    #[allow(clippy::wrong_self_convention)] // the pair of `to_storage`
     fn from_storage(&self) -> Option<fn(Value) -> Value> {
         None
     }
