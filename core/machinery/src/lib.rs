@@ -10,10 +10,12 @@
 //! - [`accept`]: content negotiation
 //! - [`respond`]: answers and error answers
 //! - [`registry`]: resources as data plus strategy
+//! - [`resources`]: the live registry of what is served
 
 pub mod accept;
 pub mod body;
 pub mod context;
 pub mod handler;
 pub mod registry;
+pub mod resources;
 pub mod respond;

@@ -10,6 +10,7 @@ use triune_api::{
 };
 use triune_env::BoxFuture;
 use triune_schema::TypeRef;
+use triune_store::types::{Fence, FenceFound};
 
 use crate::{
     body::{Body, Response},
@@ -44,6 +45,8 @@ pub struct Resource {
     pub strategy: Arc<dyn Strategy>,
     /// Subresources by name.
     pub subresources: BTreeMap<String, Subresource>,
+    /// Serves the resource itself with code of its own: reviews, and other kinds that are only created and never stored.
+    pub custom: Option<Arc<dyn CustomHandler>>,
 }
 
 impl Resource {
@@ -118,8 +121,67 @@ pub struct Column {
     pub priority: i32,
 }
 
+/// What a delete does with dependents where the request names no policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DependentsPolicy {
+    /// The garbage collector deletes them afterwards.
+    Delete,
+    /// The finalizer `orphan` is set: the garbage collector cuts them off first.
+    Orphan,
+    /// The kind has no dependents: neither `orphan` nor `foregroundDeletion` is ever set (events).
+    Unsupported,
+}
+
+/// Conditions on other objects that hold in the transaction of a write.
+pub trait Fencing: Send + Sync + 'static {
+    /// What must hold of others when `key` is created.
+    fn on_create(&self, key: &ObjectKey) -> Vec<Fence>;
+    /// What must hold of others when `key` is updated.
+    fn on_update(&self, _key: &ObjectKey) -> Vec<Fence> {
+        Vec::new()
+    }
+    /// The answer to a write that `fence` refused. `resource` and `name` are those of the request.
+    fn refusal(&self, resource: &GroupResource, name: &str, fence: &Fence, found: FenceFound) -> Status;
+}
+
+/// Objects are created only in a namespace that exists and is not terminating (invariants D; apiserver plugin
+/// NamespaceLifecycle). Cluster-scoped objects have no condition.
+pub struct NamespaceFencing;
+
+impl Fencing for NamespaceFencing {
+    fn on_create(&self, key: &ObjectKey) -> Vec<Fence> {
+        if key.namespace.is_empty() {
+            return Vec::new();
+        }
+        let key = ObjectKey { resource: namespaces(), namespace: "".into(), name: key.namespace.clone() };
+        vec![Fence { key, uid: None }]
+    }
+
+    fn refusal(&self, resource: &GroupResource, name: &str, fence: &Fence, found: FenceFound) -> Status {
+        let namespace = &fence.key.name;
+        match found {
+            FenceFound::Missing | FenceFound::OtherUid => Status::not_found(&namespaces(), namespace),
+            FenceFound::Terminating => {
+                let why =
+                    format!("unable to create new content in namespace {namespace} because it is being terminated");
+                let cause = format!("namespace {namespace} is being terminated");
+                Status::forbidden(resource, name, why).with_cause("NamespaceTerminating", cause, "metadata.namespace")
+            }
+        }
+    }
+}
+
+fn namespaces() -> GroupResource {
+    GroupResource::new("", "namespaces")
+}
+
 /// What differs from kind to kind: pure functions over trees in the version served. Objects come with valid, completed
-/// metadata (the verbs see to name, uid, times, generation, resourceVersion, finalizers).
+/// metadata (the verbs see to name, uid, times, generation, resourceVersion, finalizers) and with the defaults of their
+/// schema. Every method but the table's has a default: a kind states only what is special about it.
+///
+/// A write: decode, defaults of the schema, metadata, `prepare_*`, validation of metadata, `validate_*`, `warnings`,
+/// `served_to_storage`, `claims`, commit. A write that lost a race starts again from the request, so that all of it may run
+/// more than once.
 pub trait Strategy: Send + Sync + 'static {
     /// Completes a new object: defaults, status reset. `metadata.generation` has been set to 1 if `uses_generation`.
     fn prepare_for_create(&self, _: &Context, _object: &mut Value) {}
@@ -133,7 +195,8 @@ pub trait Strategy: Send + Sync + 'static {
     fn validate_update(&self, _: &Context, _old: &Value, _new: &Value) -> Vec<FieldError> {
         Vec::new()
     }
-    /// Checks the name of a new object; the empty list is fine. The default is a DNS subdomain.
+    /// Checks the name of a new object; the empty list is fine. The default is a DNS subdomain. A `generateName` is asked
+    /// with its trailing dash replaced by a letter.
     fn validate_name(&self, name: &str) -> Vec<String> {
         triune_api::validation::dns_subdomain(name)
     }
@@ -149,51 +212,95 @@ pub trait Strategy: Send + Sync + 'static {
     fn allows_unconditional_update(&self) -> bool {
         true
     }
-    /// Texts for `Warning` headers on create and update.
-    fn warnings(&self, _: &Context, _object: &Value) -> Vec<String> {
+    /// Texts for `Warning` headers on create (`old` is None) and update.
+    fn warnings(&self, _: &Context, _object: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()
     }
-    /// Seconds of grace that a delete is given where the request names none; None deletes at once (all but pods).
-    fn grace_seconds_default(&self, _object: &Value) -> Option<i64> {
+    /// Seconds of grace of a delete that asks for `requested` seconds (never negative); None deletes without grace (all
+    /// but pods).
+    fn grace_seconds(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {
         None
     }
     /// Why a delete is refused.
     fn check_delete(&self, _: &Context, _object: &Value) -> Result<(), Status> {
         Ok(())
     }
-    /// Names of finalizers that a first delete adds (`kubernetes` in a namespace's `spec.finalizers` counts elsewhere).
+    /// Whether something besides `metadata.finalizers` keeps a terminating object, such as a namespace's
+    /// `spec.finalizers`. Asked on delete and on every update of a terminating object.
     fn holds_on_delete(&self, _object: &Value) -> bool {
         false
     }
-    /// Changes a terminating object on its first delete (namespaces: phase Terminating).
+    /// Changes an object on the delete that makes it terminating (namespaces: phase Terminating).
     fn prepare_for_delete(&self, _object: &mut Value) {}
+    /// Whether the answer to a delete is the object; else it is a `Status`.
+    fn returns_deleted_object(&self) -> bool {
+        false
+    }
+    /// What a delete does with dependents where the request names no policy.
+    fn dependents_policy(&self) -> DependentsPolicy {
+        DependentsPolicy::Delete
+    }
     /// The object is removed by itself this long after its last write.
     fn time_to_live(&self, _object: &Value) -> Option<Duration> {
         None
     }
-    /// Selectable fields besides `metadata.name` and `metadata.namespace`, always the same paths.
-    fn selectable_fields(&self, _object: &Value) -> Vec<(&'static str, String)> {
+    /// Selectable fields besides `metadata.name` and `metadata.namespace`: path and value, always the same paths.
+    fn selectable_fields(&self, _object: &Value) -> Vec<(Cow<'static, str>, String)> {
         Vec::new()
     }
     /// Paths of `selectable_fields`.
-    fn selectable_paths(&self) -> &'static [&'static str] {
+    fn selectable_paths(&self) -> &[Cow<'static, str>] {
         &[]
     }
     /// Columns of a Table after which one cell each comes from `cells`.
     fn columns(&self) -> Vec<Column>;
     /// The cells of one object. `now` is wall time, for ages.
     fn cells(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value>;
+    /// Whether items of lists carry `apiVersion` and `kind`: those of custom resources do.
+    fn list_items_carry_type(&self) -> bool {
+        false
+    }
     /// From the served version to the storage version; None if they are equal.
-    fn to_storage(&self) -> Option<fn(Value) -> Value> {
+    fn served_to_storage(&self) -> Option<fn(Value) -> Value> {
         None
     }
     /// From the storage version to the served version; None if they are equal.
-    #[allow(clippy::wrong_self_convention)] // the pair of `to_storage`
-    fn from_storage(&self) -> Option<fn(Value) -> Value> {
+    fn storage_to_served(&self) -> Option<fn(Value) -> Value> {
         None
     }
-    /// Unique names that the new state of an object holds (given) and that the old state held: service IPs, node ports.
+    /// What must hold of other objects when one of this kind is written.
+    fn fencing(&self) -> &dyn Fencing {
+        &NamespaceFencing
+    }
+    /// Unique names that this state of an object holds, as (space, name): service IPs, node ports. The verbs take those
+    /// that are new and give up those that are gone.
     fn claims(&self, _key: &ObjectKey, _object: &Value) -> Vec<(Arc<str>, Arc<str>)> {
         Vec::new()
+    }
+    /// The answer when another object holds a claim; None prepares the object anew (which draws another name), a bounded
+    /// number of times.
+    fn claim_refused(&self, key: &ObjectKey, space: &str, name: &str, holder: &str) -> Option<Status> {
+        let why = format!("{space} {name} is held by {holder}");
+        Some(Status::conflict(&key.resource, &key.name, why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_fence_creates() {
+        let pods = GroupResource::new("", "pods");
+        let check = |namespace: &str, found: FenceFound, expected: Option<(u16, &str)>| {
+            let fences = NamespaceFencing.on_create(&ObjectKey::new(pods.clone(), namespace, "a"));
+            let status = fences.first().map(|fence| NamespaceFencing.refusal(&pods, "a", fence, found));
+            assert_eq!(status.as_ref().map(|status| (status.code, status.message.as_str())), expected);
+        };
+        check("", FenceFound::Missing, None);
+        check("x", FenceFound::Missing, Some((404, r#"namespaces "x" not found"#)));
+        let text =
+            r#"pods "a" is forbidden: unable to create new content in namespace x because it is being terminated"#;
+        check("x", FenceFound::Terminating, Some((403, text)));
     }
 }
