@@ -133,7 +133,8 @@ pub trait Transaction: Send {
     fn read_version(&self) -> Revision;
 
     /// The value of `key`.
-    fn get<'a>(&'a mut self, key: &'a [u8], isolation: Isolation) -> BoxFuture<'a, Result<Option<Bytes>, StorageError>>;
+    fn get<'a>(&'a mut self, key: &'a [u8], isolation: Isolation)
+    -> BoxFuture<'a, Result<Option<Bytes>, StorageError>>;
 
     /// Up to `limit` rows of `range` in key order, or in reverse from the end. Under [`Isolation::Serializable`] the part
     /// of the range that was really read is the conflict range.
