@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use crate::BoxFuture;
 
-/// Largest key, in bytes (S6).
+/// Largest key, in bytes (S6). A key has at least one byte, and its first byte is not 0xff: such keys belong to the
+/// storage itself, as in FoundationDB.
 pub const KEY_BYTES_MAX: usize = 10_000;
 /// Largest value of a row, in bytes (S6).
 pub const VALUE_BYTES_MAX: usize = 100_000;

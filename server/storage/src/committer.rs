@@ -1,0 +1,134 @@
+//! A group of intents becomes one batch, revisions and answers.
+//!
+//! Order within a group is the order of arrival: an intent is validated against those before it, too. If the batch may
+//! not have been applied, every intent of the group that was in it is answered Unknown and the committer refuses all
+//! further commits: what is on disk is no longer known, and stopping beats corrupting. Reads go on.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use triune_env::storage::{CommitError, KeyRange, Revision, STAMP_BYTES, StorageError};
+
+use crate::{
+    engine::{Batch, Engine, View},
+    history::{History, WriteSet},
+    intent::{Intent, Mutation, stamp_of},
+    shared::Shared,
+};
+
+/// The answer to one intent.
+pub(crate) type Answer = Result<Revision, CommitError>;
+
+/// Takes groups of intents, one at a time.
+pub(crate) struct Committer<E: Engine> {
+    engine: E,
+    history: History,
+    /// The last revision given.
+    last: Revision,
+    shared: Arc<Shared<E::View>>,
+}
+
+impl<E: Engine> Committer<E> {
+    /// Goes on after the last revision that `shared` has published.
+    pub(crate) fn new(engine: E, shared: Arc<Shared<E::View>>) -> Committer<E> {
+        let last = shared.published().revision;
+        Committer { engine, history: History::new(last), last, shared }
+    }
+
+    /// Commits a group: the answers are in the order of the intents. What is acknowledged is durable and published.
+    pub(crate) fn commit_group(&mut self, group: Vec<Intent>) -> Vec<Answer> {
+        if let Some(reason) = self.shared.stopped() {
+            return group.iter().map(|_| Err(CommitError::Unavailable(reason.clone()))).collect();
+        }
+        let view = self.shared.published().view;
+        let (mut batch, mut accepted) = (Batch::default(), 0_usize);
+        let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
+        for intent in group {
+            let answer = self.accept(intent, &view, &mut batch);
+            accepted += usize::from(answer.is_ok());
+            answers.push(answer);
+        }
+        if accepted == 0 {
+            return answers;
+        }
+        batch.revision = self.last;
+        match self.engine.apply(&batch) {
+            Ok(()) => {
+                self.shared.publish(self.last, self.engine.view());
+                self.shared.waiters.wake(batch.rows.keys());
+            }
+            Err(error) => {
+                self.shared.stop(format!("writes stopped after a failed commit: {error}"));
+                for answer in &mut answers {
+                    if answer.is_ok() {
+                        *answer = Err(CommitError::Unknown);
+                    }
+                }
+            }
+        }
+        answers
+    }
+
+    fn accept(&mut self, intent: Intent, view: &E::View, batch: &mut Batch) -> Answer {
+        self.history.validate(&intent)?;
+        let cleared = cleared_keys(&intent, view).map_err(|error| CommitError::Unavailable(error.to_string()))?;
+        let revision = Revision(self.last.0 + 1);
+        let written = expand(intent.mutations, intent.write_keys, cleared, revision, batch);
+        self.last = revision;
+        self.history.record(revision, intent.at, written);
+        Ok(revision)
+    }
+}
+
+/// The keys that the cleared ranges have in the snapshot, one list a range. Done first, so that a failed read leaves
+/// the batch as it was.
+fn cleared_keys<V: View>(intent: &Intent, view: &V) -> Result<Vec<Vec<Bytes>>, StorageError> {
+    let ranges = intent.mutations.iter().filter_map(|mutation| match mutation {
+        Mutation::ClearRange { range } => Some(range),
+        _ => None,
+    });
+    ranges.map(|range| view.keys(range)).collect()
+}
+
+/// Puts the mutations into the batch, later over earlier, with the stamp of `revision`.
+fn expand(
+    mutations: Vec<Mutation>,
+    write_keys: Vec<Bytes>,
+    cleared: Vec<Vec<Bytes>>,
+    revision: Revision,
+    batch: &mut Batch,
+) -> WriteSet {
+    let stamp = stamp_of(revision);
+    let mut written = WriteSet { keys: write_keys, ranges: Vec::new() };
+    written.keys.reserve(mutations.len());
+    let mut cleared = cleared.into_iter();
+    for mutation in mutations {
+        let (key, value) = match mutation {
+            Mutation::Set { key, value } => (key, Some(value)),
+            Mutation::SetStampedKey { mut key, offset, value } => {
+                key[offset..offset + STAMP_BYTES].copy_from_slice(&stamp);
+                (Bytes::from(key), Some(value))
+            }
+            Mutation::SetStampedValue { key, mut value, offset } => {
+                value[offset..offset + STAMP_BYTES].copy_from_slice(&stamp);
+                (key, Some(Bytes::from(value)))
+            }
+            Mutation::Clear { key } => (key, None),
+            Mutation::ClearRange { range } => {
+                clear_range(&range, cleared.next().unwrap_or_default(), batch);
+                written.ranges.push(range);
+                continue;
+            }
+        };
+        written.keys.push(key.clone());
+        batch.rows.insert(key, value);
+    }
+    written
+}
+
+fn clear_range(range: &KeyRange, stored: Vec<Bytes>, batch: &mut Batch) {
+    for (_, value) in batch.rows.range_mut::<Bytes, _>(&range.start..&range.end) {
+        *value = None;
+    }
+    batch.rows.extend(stored.into_iter().map(|key| (key, None)));
+}
