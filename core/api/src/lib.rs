@@ -11,12 +11,14 @@
 //! - [`time`]: RFC 3339 times as the API prints them
 //! - [`decode`]: JSON and YAML bodies, bounded and strict
 //! - [`patch`]: JSON patch and JSON merge patch
+//! - [`quantity`]: amounts such as `100m` and `1.5Gi`
 
 pub mod decode;
 pub mod field;
 pub mod meta;
 pub mod names;
 pub mod patch;
+pub mod quantity;
 pub mod selector;
 pub mod status;
 pub mod time;
