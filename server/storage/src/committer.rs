@@ -4,7 +4,7 @@
 //! not have been applied, every intent of the group that was in it is answered Unknown and the committer refuses all
 //! further commits: what is on disk is no longer known, and stopping beats corrupting. Reads go on.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use triune_env::storage::{CommitError, KeyRange, Revision, STAMP_BYTES, StorageError};
@@ -67,6 +67,12 @@ impl<E: Engine> Committer<E> {
             }
         }
         answers
+    }
+
+    /// Forgets history that no living transaction needs. Returns whether any is left.
+    pub(crate) fn forget(&mut self, now: Instant) -> bool {
+        self.history.forget(now);
+        !self.history.is_empty()
     }
 
     fn accept(&mut self, intent: Intent, view: &E::View, batch: &mut Batch) -> Answer {

@@ -129,7 +129,6 @@ impl History {
     }
 
     /// Whether there is nothing to forget.
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.commits.is_empty()
     }

@@ -14,20 +14,40 @@
 //! - [`shared`]: what readers see: the published snapshot and the waiters for keys
 //! - [`client`]: the [`Storage`] and transaction traits over the above
 //! - [`memory`]: rows in a persistent map, commits done by the caller
+//! - [`queue`]: the commit thread, which waits for the disk so that no async worker does
+//! - [`embedded`](mod@embedded): rows in fjall, one batch and one fsync a group
+//! - [`folder`]: the data folder: whose it is, who holds it, whether it is finished
+//! - [`journal`]: looks for damage before the engine opens its files
+//! - [`error`]: why a folder could not be opened
 
 mod client;
 mod committer;
+mod embedded;
 mod engine;
+mod error;
+mod folder;
 mod history;
 mod intent;
+mod journal;
 mod memory;
+mod queue;
 mod shared;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
+
+pub use error::{OpenError, PathDisplay};
 
 use triune_env::{Env, storage::Storage};
 
 /// A storage that is lost with the process: `--storage memory`, tests. It starts no thread and no task.
 pub fn memory(env: Env) -> Arc<dyn Storage> {
     Arc::new(memory::open(env))
+}
+
+/// A durable storage in one folder, made if it does not exist: `--storage embedded`. It starts a commit thread and two
+/// engine threads; dropping the last reference finishes the commits that are queued and lets go of the folder.
+///
+/// Reads may wait for the disk for as long as a page fault does; commits never block the caller's thread.
+pub fn embedded(env: Env, folder: &Path) -> Result<Arc<dyn Storage>, OpenError> {
+    Ok(Arc::new(embedded::open(env, folder)?))
 }

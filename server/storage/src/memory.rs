@@ -10,7 +10,7 @@ use bytes::Bytes;
 use imbl::OrdMap;
 use triune_env::{
     BoxFuture, Env,
-    storage::{KeyRange, Revision, Row, StorageError},
+    storage::{CommitError, KeyRange, Revision, Row, StorageError},
 };
 
 use crate::{
@@ -28,7 +28,7 @@ pub(crate) fn open(env: Env) -> Client<MemoryView> {
     let engine = MemoryEngine::default();
     let shared = Arc::new(Shared::new(env, FIRST_REVISION, engine.view()));
     let committer = Mutex::new(Committer::new(engine, shared.clone()));
-    Client { shared, submit: Arc::new(Direct { committer }) }
+    Client { submit: Arc::new(Direct { committer, shared: shared.clone() }), shared }
 }
 
 #[derive(Default)]
@@ -84,19 +84,26 @@ impl View for MemoryView {
 /// Commits in the call: without a disk there is nothing to wait for, and nothing to share between commits.
 struct Direct {
     committer: Mutex<Committer<MemoryEngine>>,
+    shared: Arc<Shared<MemoryView>>,
+}
+
+impl Drop for Direct {
+    fn drop(&mut self) {
+        self.shared.stop("storage is closed".to_owned());
+    }
 }
 
 impl Submit for Direct {
     fn submit(&self, intent: Intent) -> BoxFuture<'static, Answer> {
         let answers = self.committer.lock().unwrap_or_else(PoisonError::into_inner).commit_group(vec![intent]);
         let answer = answers.into_iter().next();
-        Box::pin(futures::future::ready(answer.unwrap_or(Err(triune_env::storage::CommitError::Unknown))))
+        Box::pin(futures::future::ready(answer.unwrap_or(Err(CommitError::Unknown))))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use triune_env::storage::{CommitError, Isolation, Storage};
+    use triune_env::storage::{Isolation, Storage};
 
     use super::*;
 
