@@ -6,16 +6,36 @@
 //!
 //! - [`body`]: request and response bodies
 //! - [`handler`]: the trait that answers requests; request bodies
+//! - [`request_info`]: the URL grammar
 //! - [`context`]: what is known of a request: its info, user, deadline, warnings
 //! - [`accept`]: content negotiation
 //! - [`respond`]: answers and error answers
+//! - [`peer`]: the other end of a connection
+//! - [`authentication`], [`authorization`]: who asks, and what they may do
+//! - [`metrics`]: figures in the Prometheus format
+//! - [`signal`]: steps of start-up and shutdown
+//! - [`lifecycle`], [`in_flight`]: the steps of a life; requests being answered
+//! - [`compression`], [`warnings`], [`go_duration`]: gzip; `Warning` headers; durations in parameters
+//! - [`handler_chain`]: what every request passes
 //! - [`registry`]: resources as data plus strategy
 //! - [`resources`]: the live registry of what is served
 
 pub mod accept;
+pub mod authentication;
+pub mod authorization;
 pub mod body;
+pub mod compression;
 pub mod context;
+pub mod go_duration;
 pub mod handler;
+pub mod handler_chain;
+pub mod in_flight;
+pub mod lifecycle;
+pub mod metrics;
+pub mod peer;
 pub mod registry;
+pub mod request_info;
 pub mod resources;
 pub mod respond;
+pub mod signal;
+pub mod warnings;
