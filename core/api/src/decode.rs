@@ -1,11 +1,17 @@
 //! Request bodies to JSON trees: bounded, strict about what it reports, never panicking.
 //!
+//! JSON is here; `syntax` has the sentences about what is not JSON, `yaml` and `yaml_scalar` read YAML.
 //! Depth is bounded by [`DEPTH_MAX`], so that every recursive function over a tree is safe; the size of the text is the
 //! caller's to bound. Duplicate keys are reported, the last one wins. Integers stay integers.
 
-use std::{cell::RefCell, fmt};
+mod syntax;
+mod yaml;
+mod yaml_scalar;
+
+use std::{borrow::Cow, cell::RefCell, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 
 use crate::{Map, Value};
 
@@ -37,25 +43,51 @@ pub fn json(text: &[u8]) -> Result<Value, DecodeError> {
 pub fn json_strict(text: &[u8]) -> Result<Decoded, DecodeError> {
     let strict = Strict::default();
     let mut reader = serde_json::Deserializer::from_slice(text);
+    // The depth is bounded by the visitor, which gives up at the first value that is too deep.
     reader.disable_recursion_limit();
     let value = Node { strict: &strict, path: None, depth: 0 }.deserialize(&mut reader).and_then(|value| {
         reader.end()?;
         Ok(value)
     });
-    let value = value.map_err(|error| DecodeError(error.to_string()))?;
-    Ok(Decoded { value, strict_errors: strict.errors.into_inner() })
+    match value {
+        Ok(value) => Ok(Decoded { value, strict_errors: strict.errors.into_inner() }),
+        Err(error) => explain(text, &error),
+    }
 }
 
-/// Reads one YAML document.
+/// What Go would say of a text that serde does not take, or take: it replaces bytes that are not UTF-8.
+fn explain(text: &[u8], error: &serde_json::Error) -> Result<Decoded, DecodeError> {
+    if error.is_data() {
+        return Err(DecodeError(too_deep()));
+    }
+    if let Some(complaint) = syntax::complaint(text) {
+        return Err(DecodeError(complaint));
+    }
+    match String::from_utf8_lossy(text) {
+        Cow::Owned(replaced) => json_strict(replaced.as_bytes()),
+        Cow::Borrowed(_) => Err(DecodeError(error.to_string())),
+    }
+}
+
+fn too_deep() -> String {
+    format!("exceeded max depth of {DEPTH_MAX}")
+}
+
+/// Reads one YAML document; documents after it are not looked at.
 pub fn yaml(text: &[u8]) -> Result<Value, DecodeError> {
     yaml_strict(text).map(|decoded| decoded.value)
 }
 
-/// Reads one YAML document and reports duplicate keys.
+/// Reads one YAML document and reports duplicate keys. JSON is YAML, and clients often send it as such: it takes the
+/// short way.
 pub fn yaml_strict(text: &[u8]) -> Result<Decoded, DecodeError> {
-    let text = std::str::from_utf8(text).map_err(|error| DecodeError(format!("yaml: {error}")))?;
-    let value = serde_saphyr::from_str(text).map_err(|error| DecodeError(format!("yaml: {error}")))?;
-    Ok(Decoded { value, strict_errors: Vec::new() })
+    if text.trim_ascii_start().starts_with(b"{")
+        && let Ok(decoded) = json_strict(text)
+        && decoded.strict_errors.is_empty()
+    {
+        return Ok(decoded);
+    }
+    yaml::decode(&String::from_utf8_lossy(text))
 }
 
 /// `apiVersion` and `kind` of a body; "" where absent. The error is the sentence of the reference.
@@ -155,7 +187,7 @@ struct Node<'a> {
 
 impl Node<'_> {
     fn deeper<E: serde::de::Error>(&self) -> Result<usize, E> {
-        if self.depth < DEPTH_MAX { Ok(self.depth + 1) } else { Err(E::custom("exceeded max depth")) }
+        if self.depth < DEPTH_MAX { Ok(self.depth + 1) } else { Err(E::custom(too_deep())) }
     }
 }
 
@@ -220,11 +252,134 @@ impl<'de> Visitor<'de> for Node<'_> {
             let path = Path { parent: self.path, step: Step::Key(&key) };
             let node = Node { strict: self.strict, path: Some(&path), depth };
             let value = entries.next_value_seed(node)?;
-            if map.contains_key(&key) {
-                self.strict.duplicate(self.path, &key);
+            match map.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(value);
+                }
+                Entry::Occupied(mut entry) => {
+                    self.strict.duplicate(self.path, entry.key());
+                    entry.insert(value);
+                }
             }
-            map.insert(key, value);
         }
         Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_texts() {
+        let check = |text: &str, expect: Value| assert_eq!(json(text.as_bytes()).unwrap(), expect, "{text}");
+        check(
+            r#" {"a":[1,-1,1.5,18446744073709551615,1e2,true,null,"x\u00e9"]} "#,
+            json!({"a": [1, -1, 1.5, u64::MAX, 100.0, true, null, "x\u{e9}"]}),
+        );
+        check("null", json!(null));
+        let lossy = json(b"{\"a\":\"x\xff\"}").unwrap();
+        assert_eq!(lossy, json!({"a": "x\u{fffd}"}));
+    }
+
+    #[test]
+    fn refusals() {
+        let check = |text: &str, expect: &str| {
+            assert_eq!(json(text.as_bytes()).unwrap_err().to_string(), expect, "{text}");
+        };
+        check("", "unexpected end of JSON input");
+        check("{\"a\":1,}", "invalid character '}' looking for beginning of object key string");
+        check("{} {}", "invalid character '{' after top-level value");
+        check(&"[".repeat(1_000_000), "exceeded max depth of 512");
+        check(&"{\"a\":".repeat(1_000_000), "exceeded max depth of 512");
+        let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(json(deep(DEPTH_MAX).as_bytes()).is_ok());
+        check(&deep(DEPTH_MAX + 1), "exceeded max depth of 512");
+        assert!(json(b"1e999").unwrap_err().to_string().starts_with("number out of range"));
+    }
+
+    #[test]
+    fn duplicates_are_reported_with_their_path() {
+        let check = |text: &str, expect: &[&str]| {
+            assert_eq!(json_strict(text.as_bytes()).unwrap().strict_errors, expect, "{text}");
+        };
+        check(r#"{"a":1,"b":{"a":2}}"#, &[]);
+        check(r#"{"a":1,"a":2,"a":3}"#, &[r#"duplicate field "a""#]);
+        check(r#"{"metadata":{"labels":{"a":"1","a":"2"}}}"#, &[r#"duplicate field "metadata.labels.a""#]);
+        check(r#"{"a":[{"b":[[{"c":1,"c":1}]]}]}"#, &[r#"duplicate field "a[0].b[0][0].c""#]);
+        let many: Vec<String> = (0..200).map(|index| format!(r#""{index}":0,"{index}":0"#)).collect();
+        assert_eq!(
+            json_strict(format!("{{{}}}", many.join(",")).as_bytes()).unwrap().strict_errors.len(),
+            STRICT_ERRORS_MAX
+        );
+    }
+
+    #[test]
+    fn types_of_bodies() {
+        let check = |object: Value, expect: Result<(&str, &str), &str>| {
+            assert_eq!(type_meta(&object).map_err(|error| error.0), expect.map_err(str::to_string));
+        };
+        check(json!({"apiVersion": "v1", "kind": "Pod"}), Ok(("v1", "Pod")));
+        check(json!({"kind": null}), Ok(("", "")));
+        check(
+            json!({"kind": 3}),
+            Err(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal number into Go struct field .kind of type string",
+            ),
+        );
+        check(
+            json!([]),
+            Err(
+                r#"couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#,
+            ),
+        );
+    }
+
+    fn any_tree() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(json!(null)),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (-1e9..1e9f64).prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::btree_map("\\PC{0,6}", inner, 0..5)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read(tree in any_tree()) {
+            let text = tree.to_string();
+            prop_assert_eq!(&json(text.as_bytes()).unwrap(), &tree);
+            prop_assert_eq!(syntax::complaint(text.as_bytes()), None);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..200, tree in any_tree()) {
+            let mut text = tree.to_string().into_bytes();
+            text.truncate(cut);
+            text.extend_from_slice(&bytes);
+            // Where serde reads it, Go's scanner has nothing to say.
+            if json(&text).is_ok() {
+                prop_assert_eq!(syntax::complaint(&text), None);
+            }
+            let _ = yaml(&text);
+            let _ = yaml(&bytes);
+        }
+
+        #[test]
+        fn yaml_like_text_does_not_panic(text in "[-a-c0-9:{}\\[\\],&*<>!|?%@\"'#\n \t.]{0,120}") {
+            let _ = yaml(text.as_bytes());
+            let _ = json(text.as_bytes());
+        }
     }
 }

@@ -3,10 +3,27 @@
 //! In reading order:
 //!
 //! - [`facts`]: the table of types and how it is read from text
+//! - `walk`: objects and types side by side
+//! - `unknown`: fields that a type does not have
+//! - `check`, `gotime`: what Go's decoder refuses, in its words
+//! - `normalise`: what decoding and encoding in Go does to an object
+//! - `defaults`: declared defaults
+//! - `strategic`: strategic merge patches
+//! - `validate`: what the facts alone say is wrong
 //! - [`openapi`]: OpenAPI v3 documents made from the table
+//!
+//! Deliberately absent: a struct per kind, knowledge of what is served, anything that differs from kind to kind.
 
+mod check;
+mod defaults;
 pub mod facts;
+mod gotime;
+mod normalise;
 pub mod openapi;
+#[cfg(test)]
+mod testing;
+mod unknown;
+mod walk;
 
 use std::sync::Arc;
 
@@ -25,28 +42,38 @@ pub struct TypeRef {
 }
 
 impl TypeRef {
-    /// Paths of the fields that the type does not have, as the reference prints them:
+    /// Paths of the fields that the type does not have, at most 100, as strict decoding prints them:
     /// `spec.template.spec.containers[0].foo`.
-    pub fn unknown_fields(&self, _value: &Value) -> Vec<String> {
-        Vec::new()
+    pub fn unknown_fields(&self, value: &Value) -> Vec<String> {
+        unknown::unknown_fields(&self.facts, self.index, value)
     }
 
     /// Drops the fields that the type does not have, as decoding into a Go struct does.
-    pub fn prune(&self, _value: &mut Value) {}
+    pub fn prune(&self, value: &mut Value) {
+        unknown::prune(&self.facts, self.index, value);
+    }
 
-    /// What Go's decoder would refuse, in its words and without the handler's prefix:
-    /// `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`.
-    pub fn check_types(&self, _value: &Value) -> Result<(), String> {
-        Ok(())
+    /// What Go's decoder would refuse, in its words and without the handler's prefix (`Deployment in version "v1" cannot
+    /// be handled as a Deployment: `).
+    ///
+    /// # Errors
+    /// `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`, or the words of
+    /// a quantity's or time's own decoder.
+    pub fn check_types(&self, value: &Value) -> Result<(), String> {
+        check::check_types(&self.facts, self.index, value)
     }
 
     /// What decoding into the Go struct and encoding it again does: drops nulls, unknown and empty `omitempty` fields,
     /// writes zero values of the others, canonical quantities, times in seconds. Values that `check_types` refuses stay
     /// as they are.
-    pub fn normalise(&self, _value: &mut Value) {}
+    pub fn normalise(&self, value: &mut Value) {
+        normalise::normalise(&self.facts, self.index, value);
+    }
 
-    /// Sets absent fields to the defaults that the type declares.
-    pub fn apply_defaults(&self, _value: &mut Value) {}
+    /// Sets absent fields to the defaults that the type declares. Structs must be there already: normalise first.
+    pub fn apply_defaults(&self, value: &mut Value) {
+        defaults::apply_defaults(&self.facts, self.index, value);
+    }
 
     /// Applies a strategic merge patch.
     ///

@@ -8,9 +8,16 @@ use crate::{
 
 /// Reads a merge patch: a JSON object. Duplicate keys are in the strict errors.
 pub fn parse_merge(text: &[u8]) -> Result<Decoded, PatchError> {
-    let malformed = || PatchError::Malformed("Invalid JSON Patch".into());
-    let decoded = decode::json_strict(text).map_err(|_| malformed())?;
-    if decoded.value.is_object() { Ok(decoded) } else { Err(malformed()) }
+    let malformed = |why: &dyn std::fmt::Display| PatchError::Malformed(format!("error decoding patch: {why}"));
+    let decoded = decode::json_strict(text).map_err(|error| malformed(&error))?;
+    match &decoded.value {
+        Value::Object(_) => Ok(decoded),
+        Value::Null => Err(PatchError::Malformed("Invalid JSON Patch".into())),
+        other => {
+            let found = decode::json_type(other);
+            Err(malformed(&format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")))
+        }
+    }
 }
 
 /// The target after the patch. Recursion is as deep as the patch, which the decoder has bounded.
@@ -85,10 +92,13 @@ mod tests {
 
     #[test]
     fn only_objects_are_patches() {
-        let bad = PatchError::Malformed("Invalid JSON Patch".into());
-        for text in ["", "{", "null", "[]", "3", "{\"a\":}"] {
-            assert_eq!(parse_merge(text.as_bytes()), Err(bad.clone()), "{text}");
-        }
+        let check = |text: &str, expect: &str| {
+            assert_eq!(parse_merge(text.as_bytes()), Err(PatchError::Malformed(expect.into())), "{text}");
+        };
+        check("", "error decoding patch: unexpected end of JSON input");
+        check("null", "Invalid JSON Patch");
+        check("[]", "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}");
+        check("{a}", "error decoding patch: invalid character 'a' looking for beginning of object key string");
         let decoded = parse_merge(br#"{"a":1,"a":2}"#).unwrap();
         assert_eq!(decoded.strict_errors, [r#"duplicate field "a""#]);
     }
