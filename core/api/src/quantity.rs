@@ -55,6 +55,10 @@ impl Quantity {
         }
         let parts = split(text)?;
         let (multiplier, format) = suffix(parts.suffix)?;
+        let short = matches!(multiplier, Multiplier::Decimal(NANO..) | Multiplier::Binary(..=40));
+        if !parts.has_digits && !short {
+            return Err(QuantityError("unable to parse numeric part of quantity"));
+        }
         let mut amount = Amount::of_decimal(parts.negative, parts.whole, parts.fraction);
         match multiplier {
             Multiplier::Decimal(exponent) => amount.exponent += exponent,
@@ -218,6 +222,8 @@ struct Parts<'a> {
     whole: &'a str,
     fraction: &'a str,
     suffix: &'a str,
+    /// Without a digit the number is zero, or refused where the reference reads it the long way.
+    has_digits: bool,
 }
 
 fn split(text: &str) -> Result<Parts<'_>, QuantityError> {
@@ -234,7 +240,9 @@ fn split(text: &str) -> Result<Parts<'_>, QuantityError> {
     if !exponent.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(QuantityError(FORMAT_WRONG));
     }
-    Ok(Parts { negative: text.starts_with('-'), whole: whole.trim_start_matches('0'), fraction, suffix: rest })
+    let has_digits = !(whole.is_empty() && fraction.is_empty());
+    let whole = whole.trim_start_matches('0');
+    Ok(Parts { negative: text.starts_with('-'), whole, fraction, suffix: rest, has_digits })
 }
 
 fn suffix(text: &str) -> Result<(Multiplier, Format), QuantityError> {
@@ -467,6 +475,8 @@ mod tests {
         for text in ["--1", "1KiKi", "1e", "1i", "1m5", "1e99999999999"] {
             check(text, "unable to parse quantity's suffix");
         }
+        check("Ei", "unable to parse numeric part of quantity");
+        assert!(Quantity::parse("Ki").unwrap().is_zero());
         check(&"1".repeat(2000), FORMAT_WRONG);
     }
 

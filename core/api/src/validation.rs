@@ -26,7 +26,11 @@ const VALUE_FORMAT: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
 
 /// What is wrong with a DNS subdomain name (RFC 1123), as the reference words it; empty is fine.
 pub fn dns_subdomain(name: &str) -> Vec<String> {
-    let mut errors = too_long(name, DNS_SUBDOMAIN_BYTES_MAX);
+    subdomain_errors(name, "characters")
+}
+
+fn subdomain_errors(name: &str, unit: &str) -> Vec<String> {
+    let mut errors = too_long(name, DNS_SUBDOMAIN_BYTES_MAX, unit);
     if !is_subdomain(name) {
         errors.push(regex_error(
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
@@ -39,7 +43,7 @@ pub fn dns_subdomain(name: &str) -> Vec<String> {
 
 /// What is wrong with a DNS label (RFC 1123); empty is fine.
 pub fn dns_label(name: &str) -> Vec<String> {
-    let mut errors = too_long(name, DNS_LABEL_BYTES_MAX);
+    let mut errors = too_long(name, DNS_LABEL_BYTES_MAX, "characters");
     if !is_label(name) {
         errors.push(if is_subdomain(name) {
             "must not contain dots".into()
@@ -56,7 +60,7 @@ pub fn dns_label(name: &str) -> Vec<String> {
 
 /// What is wrong with a DNS label (RFC 1035: starts with a letter); empty is fine.
 pub fn dns_1035_label(name: &str) -> Vec<String> {
-    let mut errors = too_long(name, DNS_LABEL_BYTES_MAX);
+    let mut errors = too_long(name, DNS_LABEL_BYTES_MAX, "characters");
     if !(is_label(name) && name.starts_with(|first: char| first.is_ascii_lowercase())) {
         errors.push(regex_error(
             "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character",
@@ -85,7 +89,8 @@ pub fn qualified_name(value: &str) -> Vec<String> {
             name
         }
         [prefix, name] => {
-            errors.extend(dns_subdomain(prefix).into_iter().map(|error| format!("prefix part {error}")));
+            let prefix_errors = subdomain_errors(prefix, "bytes").into_iter();
+            errors.extend(prefix_errors.map(|error| format!("prefix part {error}")));
             name
         }
         _ => {
@@ -109,7 +114,7 @@ pub fn qualified_name(value: &str) -> Vec<String> {
 
 /// What is wrong with the value of a label; empty is fine.
 pub fn label_value(value: &str) -> Vec<String> {
-    let mut errors = too_long(value, LABEL_BYTES_MAX);
+    let mut errors = too_long(value, LABEL_BYTES_MAX, "bytes");
     if !(value.is_empty() || is_key(value)) {
         errors.push(regex_error(
             "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
@@ -155,8 +160,9 @@ pub fn regex_error(message: &str, format: &str, examples: &[&str]) -> String {
     format!("{message} (e.g. {}regex used for validation is '{format}')", quoted.join(" or "))
 }
 
-fn too_long(value: &str, bytes_max: usize) -> Vec<String> {
-    if value.len() > bytes_max { vec![format!("must be no more than {bytes_max} bytes")] } else { Vec::new() }
+/// Bytes are counted; the reference calls them characters where it checks names.
+fn too_long(value: &str, bytes_max: usize, unit: &str) -> Vec<String> {
+    if value.len() > bytes_max { vec![format!("must be no more than {bytes_max} {unit}")] } else { Vec::new() }
 }
 
 fn is_label(name: &str) -> bool {
@@ -207,7 +213,7 @@ mod tests {
                 ("a_b", &[SUBDOMAIN]),
                 ("é", &[SUBDOMAIN]),
                 (&long[1..], &[]),
-                (&long, &["must be no more than 253 bytes"]),
+                (&long, &["must be no more than 253 characters"]),
             ],
         );
         check(
@@ -218,7 +224,7 @@ mod tests {
                 ("a.b", &["must not contain dots"]),
                 ("-a", &[LABEL]),
                 (&long[..63], &[]),
-                (&long[..64], &["must be no more than 63 bytes"]),
+                (&long[..64], &["must be no more than 63 characters"]),
             ],
         );
         assert!(dns_1035_label("a-1").is_empty());

@@ -44,8 +44,11 @@ pub(super) fn complaint(text: &[u8]) -> Option<String> {
             return Some(format!("invalid character {} {context}", quote(*byte)));
         }
     }
-    // The end is as good as a space.
-    let complete = scanner.step(b' ').is_ok() && scanner.state == State::EndValue && scanner.within.is_empty();
+    // The end is taken for a space.
+    if let Err(context) = scanner.step(b' ') {
+        return Some(format!("invalid character ' ' {context}"));
+    }
+    let complete = scanner.state == State::EndValue && scanner.within.is_empty();
     if complete { None } else { Some("unexpected end of JSON input".into()) }
 }
 
@@ -207,9 +210,12 @@ mod tests {
         for fine in ["{}", " [1, -0.5e+3,\"a\\u00e9\\n\",true,false,null,{\"a\":[]}] ", "0", "12", "1e5", "1.5"] {
             check(fine, "");
         }
-        for cut in ["", " ", "{", "[", "[1,", "{\"a\"", "{\"a\":", "\"a", "tru", "-", "1.", "1e", "\"\\u12"] {
+        for cut in ["", " ", "{", "[", "[1,", "{\"a\"", "{\"a\":", "\"a"] {
             check(cut, "unexpected end of JSON input");
         }
+        check("tru", "invalid character ' ' in literal true (expecting 'e')");
+        check("[-", "invalid character ' ' in numeric literal");
+        check("\"\\u12", "invalid character ' ' in \\u hexadecimal character escape");
         check("x", "invalid character 'x' looking for beginning of value");
         check("\u{1}", "invalid character '\\x01' looking for beginning of value");
         check("é", "invalid character 'Ã' looking for beginning of value");
