@@ -8,7 +8,7 @@ use triune_api::{
     selector::{FieldSelector, LabelSelector},
 };
 
-use crate::Revision;
+use crate::{Revision, event::Entry};
 
 /// What every stored body starts with. `resourceVersion` is never part of stored bytes: a reader puts it right here.
 pub const BODY_PREFIX: &[u8] = b"\"metadata\":{";
@@ -138,6 +138,20 @@ pub enum WriteError {
     /// The store could not be asked in time whether the write was applied.
     #[error("the outcome of the write is unknown")]
     Unknown,
+    /// What was read cannot be what was written; not applied.
+    #[error("storage is corrupt: {0}")]
+    Corrupt(String),
+}
+
+/// A write that took place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Revision of the object now; of a delete, the revision of the deletion.
+    pub revision: Revision,
+    /// Revision of the create.
+    pub created: Revision,
+    /// False if the stored state was the wanted one already: then there is no event, and `revision` is the old one (S7).
+    pub changed: bool,
 }
 
 /// Why a read failed.
@@ -171,6 +185,9 @@ pub enum ReadError {
     /// The store could not be reached.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
+    /// What was read cannot be what was written.
+    #[error("storage is corrupt: {0}")]
+    Corrupt(String),
 }
 
 /// What selectors look at: taken out of a body once, when it enters the cache.
@@ -186,19 +203,6 @@ pub struct Attributes {
 pub trait AttributesOf: Send + Sync + 'static {
     /// Never fails: what cannot be read has no attributes.
     fn attributes_of(&self, key: &ObjectKey, body: &[u8]) -> Attributes;
-}
-
-/// An object in the watch cache: bytes, never a tree.
-#[derive(Debug)]
-pub struct Entry {
-    /// Its key.
-    pub key: ObjectKey,
-    /// Revision of this state.
-    pub revision: Revision,
-    /// See [`StoredObject::body`].
-    pub body: Bytes,
-    /// What selectors look at.
-    pub attributes: Attributes,
 }
 
 /// What a list or watch selects.
