@@ -121,6 +121,8 @@ pub enum ListType {
 pub struct PatchStrategy {
     /// Lists and maps are merged rather than replaced.
     pub merge: bool,
+    /// A patch's map takes the place of the whole.
+    pub replace: bool,
     /// A patch says which of the fields to keep.
     pub retain_keys: bool,
     /// What identifies a list's items; None for lists of scalars.

@@ -20,6 +20,7 @@ pub mod facts;
 mod gotime;
 mod normalise;
 pub mod openapi;
+mod strategic;
 #[cfg(test)]
 mod testing;
 mod unknown;
@@ -31,6 +32,7 @@ use serde_json::Value;
 use triune_api::field::FieldError;
 
 pub use facts::{Facts, FactsError};
+pub use strategic::MergeError;
 
 /// A type in a table of facts. Cheap to clone.
 #[derive(Clone)]
@@ -79,8 +81,8 @@ impl TypeRef {
     ///
     /// # Errors
     /// Malformed patches, in the words of apimachinery `pkg/util/strategicpatch`.
-    pub fn strategic_merge(&self, original: Value, _patch: Value) -> Result<Value, String> {
-        Ok(original)
+    pub fn strategic_merge(&self, original: Value, patch: Value) -> Result<Value, MergeError> {
+        strategic::merge(&self.facts, self.index, original, patch)
     }
 
     /// What the facts alone say is wrong: enums, duplicates in list maps and sets.

@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
             match word {
                 "merge" => strategy.merge = true,
                 "retainKeys" => strategy.retain_keys = true,
-                "replace" => {}
+                "replace" => strategy.replace = true,
                 _ => return Err(format!("unknown patch strategy {word}")),
             }
         }
