@@ -12,7 +12,7 @@
 pub mod clauses;
 pub mod random;
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 
@@ -75,6 +75,19 @@ pub(crate) async fn refused(transaction: Box<dyn Transaction>, expect: &CommitEr
         Err(error) => assert_eq!(error, *expect),
         Ok(revision) => panic!("committed at {revision}, expected: {expect}"),
     }
+}
+
+/// Lets the other futures of a test go on: a storage may answer at once, and then nothing would interleave.
+pub(crate) async fn give_way() {
+    let mut gave = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut gave, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 pub(crate) fn bytes(text: &str) -> Bytes {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::future::join_all;
 
-use super::{PATIENCE, Subject, begin, bytes, get, look, put, refused};
+use super::{PATIENCE, Subject, begin, bytes, get, give_way, look, put, refused};
 use crate::{
     Env,
     storage::{
@@ -207,6 +207,7 @@ pub async fn s1_concurrent_increments_are_not_lost(subject: Subject) {
         let mut transaction = begin(&storage).await;
         let value = get(&mut transaction, counter, Isolation::Serializable).await;
         let value: usize = value.map_or(0, |text| text.parse().unwrap_or_else(|error| panic!("{text}: {error}")));
+        give_way().await;
         transaction.set(bytes(counter), bytes(&(value + 1).to_string()));
         match transaction.commit().await {
             Ok(_) => return,
@@ -371,6 +372,7 @@ pub async fn s5_readers_see_all_or_nothing(subject: Subject) {
                 transaction.set(bytes(&format!("all/{key}")), bytes(&format!("{value}.{round}")));
             }
             transaction.commit().await.unwrap_or_else(|error| panic!("{error}"));
+            give_way().await;
         }
     };
     let read = async || {
@@ -380,8 +382,7 @@ pub async fn s5_readers_see_all_or_nothing(subject: Subject) {
             let rows = rows.unwrap_or_else(|error| panic!("{error}"));
             assert!(rows.is_empty() || rows.len() == KEYS, "{} of {KEYS} rows", rows.len());
             assert!(rows.windows(2).all(|pair| pair[0].value == pair[1].value), "{rows:?}");
-            // Gives way to the writers: their commits are answered in between.
-            put(&storage, "turn", "x").await;
+            give_way().await;
         }
     };
     futures::join!(join_all((0..4).map(write)), read());
@@ -551,6 +552,7 @@ pub async fn s7_no_change_is_missed(subject: Subject) {
     let write = async {
         for value in 0..=LAST {
             put(&storage, "a", &value.to_string()).await;
+            give_way().await;
         }
     };
     let follow = async || {
