@@ -1,0 +1,227 @@
+//! Events of `core/v1` and `events.k8s.io/v1`: stored once, as the first; the second renames fields (kubernetes
+//! `pkg/apis/events/v1/conversion.go`). They go after an hour.
+
+use std::time::Duration;
+
+use serde_json::json;
+use triune_api::{Map, Value, field::FieldError};
+
+use triune_machinery::registry::DependentsPolicy;
+
+use super::validation;
+use crate::{
+    kind::{Kind, Selectable},
+    tables, tree,
+};
+
+const TIME_TO_LIVE: Duration = Duration::from_secs(60 * 60);
+
+/// `core/v1 Event`.
+pub static CORE: Kind = Kind {
+    time_to_live: Some(TIME_TO_LIVE),
+    dependents: DependentsPolicy::Unsupported,
+    validate: |event, errors| validate(event, "involvedObject", errors),
+    selectable: &SELECTABLE_CORE,
+    selectable_elsewhere: &SELECTABLE_EVENTS,
+    table: tables::core::EVENTS,
+    ..Kind::GENERIC
+};
+
+/// `events.k8s.io/v1 Event`.
+pub static EVENTS: Kind = Kind {
+    time_to_live: Some(TIME_TO_LIVE),
+    dependents: DependentsPolicy::Unsupported,
+    validate: |event, errors| validate(event, "regarding", errors),
+    validate_create: validate_strictly,
+    selectable: &SELECTABLE_EVENTS,
+    selectable_elsewhere: &SELECTABLE_CORE,
+    table: tables::core::EVENTS,
+    to_storage: Some(to_core),
+    from_storage: Some(from_core),
+    ..Kind::GENERIC
+};
+
+/// Names in `core/v1` and in `events.k8s.io/v1`; what is in neither list has one name.
+const RENAMED: [(&str, &str); 7] = [
+    ("involvedObject", "regarding"),
+    ("message", "note"),
+    ("source", "deprecatedSource"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("count", "deprecatedCount"),
+    ("reportingComponent", "reportingController"),
+];
+
+fn to_core(event: Value) -> Value {
+    let mut event = rename(event, |name| RENAMED.iter().find(|(_, new)| *new == name).map(|(core, _)| *core));
+    // The core form always writes these.
+    for field in ["source", "involvedObject"] {
+        tree::fill(&mut event, field, json!({}));
+    }
+    for field in ["reportingComponent", "reportingInstance"] {
+        tree::fill(&mut event, field, "");
+    }
+    for field in ["firstTimestamp", "lastTimestamp", "eventTime"] {
+        tree::fill(&mut event, field, Value::Null);
+    }
+    event
+}
+
+fn from_core(event: Value) -> Value {
+    let mut event = rename(event, |name| RENAMED.iter().find(|(core, _)| *core == name).map(|(_, new)| *new));
+    for field in ["reportingController", "reportingInstance"] {
+        if tree::is_unset(event.get(field)) {
+            tree::remove(&mut event, field);
+        }
+    }
+    event
+}
+
+fn rename(event: Value, to: impl Fn(&str) -> Option<&'static str>) -> Value {
+    let Value::Object(map) = event else { return event };
+    let renamed = map.into_iter().map(|(name, value)| match to(&name) {
+        Some(new) => (new.to_string(), value),
+        None => (name, value),
+    });
+    Value::Object(renamed.collect::<Map>())
+}
+
+fn validate(event: &Value, reference: &str, errors: &mut Vec<FieldError>) {
+    let namespace = tree::text(event, "/metadata/namespace");
+    let about = tree::text(event, &format!("/{reference}/namespace"));
+    let series = tree::has(event, "/eventTime");
+    // What is about a cluster-scoped object is kept in the namespace default; new events may be in kube-system too.
+    let fits = match about {
+        "" if series => matches!(namespace, "default" | "kube-system"),
+        "" => matches!(namespace, "default" | ""),
+        about => series || about == namespace,
+    };
+    if !fits {
+        let message = "does not match event.namespace";
+        errors.push(FieldError::invalid("involvedObject.namespace", &json!(about), message));
+    }
+    if series {
+        let field = if reference == "regarding" { "reportingController" } else { "reportingComponent" };
+        for field in [field, "reportingInstance", "action", "reason"] {
+            validation::required(event, &format!("/{field}"), field, errors);
+        }
+    }
+}
+
+/// Creates in `events.k8s.io/v1` are held to more than old clients can keep.
+fn validate_strictly(event: &Value, errors: &mut Vec<FieldError>) {
+    if !tree::has(event, "/eventTime") {
+        errors.push(FieldError::required("eventTime", ""));
+    }
+    let kind = tree::text(event, "/type");
+    if !matches!(kind, "Normal" | "Warning") {
+        errors.push(FieldError::invalid("type", &json!(""), format!("has invalid value: {kind}")));
+    }
+    let unset = [
+        ("/deprecatedFirstTimestamp", "firstTimestamp"),
+        ("/deprecatedLastTimestamp", "lastTimestamp"),
+        ("/deprecatedCount", "count"),
+        ("/deprecatedSource/component", "source"),
+    ];
+    for (pointer, field) in unset {
+        if !tree::is_unset(event.pointer(pointer)) {
+            errors.push(FieldError::invalid(field, &json!(""), "needs to be unset"));
+        }
+    }
+}
+
+/// A field of the object that the event is about, under either name.
+macro_rules! reference_field {
+    ($path:literal, $field:literal) => {
+        Selectable {
+            path: $path,
+            value: |event| match tree::text(event, concat!("/involvedObject/", $field)) {
+                "" => tree::text(event, concat!("/regarding/", $field)).into(),
+                text => text.into(),
+            },
+        }
+    };
+}
+
+const REASON: Selectable = Selectable { path: "reason", value: |event| tree::text(event, "/reason").into() };
+const TYPE: Selectable = Selectable { path: "type", value: |event| tree::text(event, "/type").into() };
+
+static SELECTABLE_CORE: [Selectable; 11] = [
+    reference_field!("involvedObject.kind", "kind"),
+    reference_field!("involvedObject.namespace", "namespace"),
+    reference_field!("involvedObject.name", "name"),
+    reference_field!("involvedObject.uid", "uid"),
+    reference_field!("involvedObject.apiVersion", "apiVersion"),
+    reference_field!("involvedObject.resourceVersion", "resourceVersion"),
+    reference_field!("involvedObject.fieldPath", "fieldPath"),
+    REASON,
+    Selectable { path: "reportingComponent", value: reporting_component },
+    Selectable { path: "source", value: source },
+    TYPE,
+];
+
+static SELECTABLE_EVENTS: [Selectable; 10] = [
+    reference_field!("regarding.kind", "kind"),
+    reference_field!("regarding.namespace", "namespace"),
+    reference_field!("regarding.name", "name"),
+    reference_field!("regarding.uid", "uid"),
+    reference_field!("regarding.apiVersion", "apiVersion"),
+    reference_field!("regarding.resourceVersion", "resourceVersion"),
+    reference_field!("regarding.fieldPath", "fieldPath"),
+    REASON,
+    Selectable { path: "reportingController", value: reporting_component },
+    TYPE,
+];
+
+fn reporting_component(event: &Value) -> String {
+    match tree::text(event, "/reportingComponent") {
+        "" => tree::text(event, "/reportingController").into(),
+        text => text.into(),
+    }
+}
+
+fn source(event: &Value) -> String {
+    match (tree::text(event, "/source/component"), tree::text(event, "/deprecatedSource/component")) {
+        ("", "") => reporting_component(event),
+        ("", component) | (component, _) => component.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renames_go_both_ways() {
+        let core = json!({
+            "metadata": {"name": "e"}, "involvedObject": {"kind": "Pod"}, "reason": "R", "message": "m", "count": 2,
+            "source": {"component": "kubelet"}, "firstTimestamp": null, "lastTimestamp": null, "eventTime": null,
+            "reportingComponent": "c", "reportingInstance": "", "type": "Normal",
+        });
+        let events = json!({
+            "metadata": {"name": "e"}, "regarding": {"kind": "Pod"}, "reason": "R", "note": "m", "deprecatedCount": 2,
+            "deprecatedSource": {"component": "kubelet"}, "deprecatedFirstTimestamp": null,
+            "deprecatedLastTimestamp": null, "eventTime": null, "reportingController": "c", "type": "Normal",
+        });
+        assert_eq!(from_core(core.clone()), events);
+        assert_eq!(to_core(events), core);
+    }
+
+    #[test]
+    fn fields_are_selected_in_both_forms() {
+        let check = |event: Value, path: &str, expected: &str| {
+            for fields in [SELECTABLE_CORE.as_slice(), SELECTABLE_EVENTS.as_slice()] {
+                for field in fields.iter().filter(|field| field.path == path) {
+                    assert_eq!((field.value)(&event), expected, "{path}");
+                }
+            }
+        };
+        let core = json!({"involvedObject": {"kind": "Pod"}, "reportingComponent": "c"});
+        for event in [core.clone(), from_core(core)] {
+            check(event.clone(), "involvedObject.kind", "Pod");
+            check(event.clone(), "regarding.kind", "Pod");
+            check(event.clone(), "source", "c");
+            check(event, "reportingController", "c");
+        }
+    }
+}

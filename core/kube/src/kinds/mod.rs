@@ -1,0 +1,160 @@
+//! The kinds that differ from the generic behaviour.
+//!
+//! In reading order: [`pod_spec`] and [`validation`] are shared; then [`pods`], [`workloads`], [`batch`], [`autoscaling`];
+//! [`namespaces`], [`services`], [`events`], [`volumes`], [`core`]; [`groups`] and [`control`] for the smaller groups.
+
+pub mod autoscaling;
+pub mod batch;
+pub mod control;
+pub mod core;
+pub mod events;
+pub mod groups;
+pub mod namespaces;
+pub mod pod_spec;
+pub mod pods;
+pub mod services;
+pub mod validation;
+pub mod volumes;
+pub mod workloads;
+
+use std::sync::Arc;
+
+use triune_api::names::{GroupVersion, GroupVersionKind};
+use triune_machinery::registry::{CustomHandler, NotImplemented, Serving};
+
+use crate::kind::Kind;
+
+static GENERIC: Kind = Kind::GENERIC;
+
+/// The behaviour of a resource in a version.
+pub fn of(group_version: &GroupVersion, resource: &str) -> &'static Kind {
+    match &*group_version.group {
+        "" => of_core(resource),
+        "apps" => of_apps(resource),
+        "autoscaling" if &*group_version.version == "v1" => &autoscaling::V1,
+        "autoscaling" => &autoscaling::V2,
+        "batch" if resource == "jobs" => &batch::JOBS,
+        "batch" => &batch::CRON_JOBS,
+        "events.k8s.io" => &events::EVENTS,
+        "storage.k8s.io" => of_storage(resource),
+        _ => of_other(resource),
+    }
+}
+
+fn of_core(resource: &str) -> &'static Kind {
+    match resource {
+        "componentstatuses" => &core::COMPONENT_STATUSES,
+        "configmaps" => &core::CONFIG_MAPS,
+        "endpoints" => &core::ENDPOINTS,
+        "events" => &events::CORE,
+        "limitranges" => &core::LIMIT_RANGES,
+        "namespaces" => &namespaces::NAMESPACES,
+        "nodes" => &core::NODES,
+        "persistentvolumeclaims" => &volumes::PERSISTENT_VOLUME_CLAIMS,
+        "persistentvolumes" => &volumes::PERSISTENT_VOLUMES,
+        "pods" => &pods::PODS,
+        "podtemplates" => &workloads::POD_TEMPLATES,
+        "replicationcontrollers" => &workloads::REPLICATION_CONTROLLERS,
+        "resourcequotas" => &core::RESOURCE_QUOTAS,
+        "secrets" => &core::SECRETS,
+        "serviceaccounts" => &core::SERVICE_ACCOUNTS,
+        "services" => &services::SERVICES,
+        _ => &GENERIC,
+    }
+}
+
+fn of_apps(resource: &str) -> &'static Kind {
+    match resource {
+        "controllerrevisions" => &workloads::CONTROLLER_REVISIONS,
+        "daemonsets" => &workloads::DAEMON_SETS,
+        "deployments" => &workloads::DEPLOYMENTS,
+        "replicasets" => &workloads::REPLICA_SETS,
+        "statefulsets" => &workloads::STATEFUL_SETS,
+        _ => &GENERIC,
+    }
+}
+
+fn of_storage(resource: &str) -> &'static Kind {
+    match resource {
+        "csidrivers" => &groups::CSI_DRIVERS,
+        "csinodes" => &groups::CSI_NODES,
+        "csistoragecapacities" => &groups::CSI_STORAGE_CAPACITIES,
+        "storageclasses" => &groups::STORAGE_CLASSES,
+        "volumeattachments" => &groups::VOLUME_ATTACHMENTS,
+        "volumeattributesclasses" => &groups::VOLUME_ATTRIBUTES_CLASSES,
+        _ => &GENERIC,
+    }
+}
+
+/// Groups whose resources have names that no other group has.
+fn of_other(resource: &str) -> &'static Kind {
+    match resource {
+        "apiservices" => &control::API_SERVICES,
+        "certificatesigningrequests" => &control::CERTIFICATE_SIGNING_REQUESTS,
+        "clusterrolebindings" => &groups::CLUSTER_ROLE_BINDINGS,
+        "clusterroles" => &groups::CLUSTER_ROLES,
+        "clustertrustbundles" => &control::CLUSTER_TRUST_BUNDLES,
+        "customresourcedefinitions" => &CUSTOM_RESOURCE_DEFINITIONS,
+        "deviceclasses" => &groups::DEVICE_CLASSES,
+        "devicetaintrules" => &groups::DEVICE_TAINT_RULES,
+        "endpointslices" => &groups::ENDPOINT_SLICES,
+        "flowschemas" => &control::FLOW_SCHEMAS,
+        "ingressclasses" => &groups::INGRESS_CLASSES,
+        "ingresses" => &groups::INGRESSES,
+        "ipaddresses" => &groups::IP_ADDRESSES,
+        "leases" => &groups::LEASES,
+        "mutatingadmissionpolicies" => &control::MUTATING_ADMISSION_POLICIES,
+        "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings" => &control::ADMISSION_POLICY_BINDINGS,
+        "mutatingwebhookconfigurations" => &control::MUTATING_WEBHOOKS,
+        "networkpolicies" => &groups::NETWORK_POLICIES,
+        "podcertificaterequests" => &control::POD_CERTIFICATE_REQUESTS,
+        "poddisruptionbudgets" => &groups::POD_DISRUPTION_BUDGETS,
+        "priorityclasses" => &groups::PRIORITY_CLASSES,
+        "prioritylevelconfigurations" => &control::PRIORITY_LEVELS,
+        "resourceclaims" => &groups::RESOURCE_CLAIMS,
+        "resourceclaimtemplates" => &groups::RESOURCE_CLAIM_TEMPLATES,
+        "resourceslices" => &groups::RESOURCE_SLICES,
+        "rolebindings" => &groups::ROLE_BINDINGS,
+        "roles" => &groups::ROLES,
+        "runtimeclasses" => &groups::RUNTIME_CLASSES,
+        "servicecidrs" => &groups::SERVICE_CIDRS,
+        "storageversionmigrations" => &control::STORAGE_VERSION_MIGRATIONS,
+        "validatingadmissionpolicies" => &control::VALIDATING_ADMISSION_POLICIES,
+        "validatingwebhookconfigurations" => &control::VALIDATING_WEBHOOKS,
+        _ => &GENERIC,
+    }
+}
+
+/// Until their own server serves them.
+static CUSTOM_RESOURCE_DEFINITIONS: Kind = Kind { table: crate::tables::core::NAME_AND_CREATED_AT, ..Kind::GENERIC };
+
+/// How a subresource is served, other than `status`, `scale` and `finalize`.
+pub fn subresource(resource: &str, name: &str) -> Serving {
+    let why = match (resource, name) {
+        ("certificatesigningrequests", "approval") => return Serving::Object(Arc::new(control::ApprovalStrategy)),
+        ("pods", "ephemeralcontainers") => return Serving::Object(Arc::new(pods::EphemeralContainersStrategy)),
+        ("pods", "resize") => return Serving::Object(Arc::new(pods::ResizeStrategy)),
+        ("pods", "exec" | "attach" | "portforward" | "log") => "this server has no connection to kubelets yet",
+        (_, "proxy") => "this server has no connection to nodes, pods and services yet",
+        ("pods", "binding") => "binding pods to nodes is not served yet",
+        ("pods", "eviction") => "evicting pods is not served yet; delete them instead",
+        ("serviceaccounts", "token") => "service account tokens are not issued yet",
+        _ => "this subresource is not served yet",
+    };
+    Serving::Custom(Arc::new(NotImplemented(why)))
+}
+
+/// Serves kinds that are never stored.
+pub fn custom(gvk: &GroupVersionKind) -> Option<Arc<dyn CustomHandler>> {
+    let why = match &*gvk.kind {
+        "Binding" => "binding pods to nodes is not served yet",
+        "ComponentStatus" => "component statuses are not served yet",
+        "TokenReview" => "token reviews are not served yet",
+        "SelfSubjectReview" => "self subject reviews are not served yet",
+        "LocalSubjectAccessReview" | "SelfSubjectAccessReview" | "SubjectAccessReview" | "SelfSubjectRulesReview" => {
+            "access reviews are not served yet"
+        }
+        _ => return None,
+    };
+    Some(Arc::new(NotImplemented(why)))
+}
