@@ -94,9 +94,10 @@ impl Authenticator for Authenticators {
         if let Some(user) = &peer.certificate_user {
             return Answer::Ready(Ok(Some(user.clone())));
         }
-        match bearer_token(&request.headers) {
-            Some(token) => Answer::Later(Box::pin(self.token_user(token))),
-            None => Answer::Ready(Ok(self.anonymous.clone())),
+        match (bearer_token(&request.headers), &peer.certificate_error) {
+            (Some(token), _) => Answer::Later(Box::pin(self.token_user(token))),
+            (None, Some(error)) => Answer::Ready(Err(AuthenticationError(error.clone()))),
+            (None, None) => Answer::Ready(Ok(self.anonymous.clone())),
         }
     }
 }
@@ -256,6 +257,16 @@ mod tests {
         check("", Some(certificate.clone()), true, "cert [o system:authenticated]");
         check("Bearer wrong", Some(certificate), true, "cert [o system:authenticated]");
         check("", Some(ClientCertificate::default()), true, "system:anonymous [system:unauthenticated]");
+    }
+
+    #[test]
+    fn who_shows_a_bad_certificate_is_not_anonymous() {
+        let authenticators = Authenticators::new(Vec::new(), true);
+        let (parts, ()) = http::Request::new(()).into_parts();
+        let mut peer = Peer::in_process();
+        peer.certificate_error = Some("expired".into());
+        let answer = authenticators.authenticate(&parts, &peer).get().now_or_never().expect("nobody else is asked");
+        assert_eq!(answer, Err(AuthenticationError("expired".into())));
     }
 
     #[test]

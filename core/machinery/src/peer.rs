@@ -40,6 +40,10 @@ pub struct Peer {
     pub protocol: Protocol,
     /// The user whom a verified client certificate names; made once for all requests of the connection.
     pub certificate_user: Option<Arc<UserInfo>>,
+    /// Why a client certificate that was shown is not valid: without a good token its requests are refused.
+    pub certificate_error: Option<String>,
+    /// Common name of a certificate of the front proxies' CA: this peer may say in headers who asks.
+    pub front_proxy: Option<String>,
     /// Given when the connection is to take no more requests: it ends when the current ones are answered.
     pub closing: Signal,
 }
@@ -47,7 +51,14 @@ pub struct Peer {
 impl Peer {
     /// A peer without a certificate.
     pub fn new(address: SocketAddr, protocol: Protocol) -> Peer {
-        Peer { address, protocol, certificate_user: None, closing: Signal::new() }
+        Peer {
+            address,
+            protocol,
+            certificate_user: None,
+            certificate_error: None,
+            front_proxy: None,
+            closing: Signal::new(),
+        }
     }
 
     /// A caller in this process.
