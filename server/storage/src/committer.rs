@@ -138,3 +138,82 @@ fn clear_range(range: &KeyRange, stored: Vec<Bytes>, batch: &mut Batch) {
     }
     batch.rows.extend(stored.into_iter().map(|key| (key, None)));
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::FutureExt;
+    use triune_env::storage::{Isolation, Storage};
+
+    use super::*;
+    use crate::{
+        client::Client,
+        memory::{FIRST_REVISION, MemoryEngine, MemoryView},
+        queue::CommitQueue,
+    };
+
+    /// A memory engine whose disk fails from the third batch on, after or before it was written.
+    struct FailingEngine {
+        inner: MemoryEngine,
+        batches: usize,
+        written: bool,
+    }
+
+    impl Engine for FailingEngine {
+        type View = MemoryView;
+
+        fn apply(&mut self, batch: &Batch) -> Result<(), StorageError> {
+            self.batches += 1;
+            assert!(self.batches <= 3, "an engine is not asked again after an error");
+            if self.batches < 3 || self.written {
+                self.inner.apply(batch)?;
+            }
+            if self.batches < 3 { Ok(()) } else { Err(StorageError::Unavailable("disk failed".to_owned())) }
+        }
+
+        fn view(&self) -> MemoryView {
+            self.inner.view()
+        }
+    }
+
+    async fn put(storage: &Client<MemoryView>, key: &'static str) -> Answer {
+        let mut transaction = storage.begin().await.unwrap();
+        transaction.set(Bytes::from_static(key.as_bytes()), Bytes::from_static(b"x"));
+        transaction.commit().await
+    }
+
+    async fn check(written: bool) {
+        let engine = FailingEngine { inner: MemoryEngine::default(), batches: 0, written };
+        let shared = Arc::new(Shared::new(triune_platform::env(), FIRST_REVISION, engine.view()));
+        let queue = CommitQueue::start(Committer::new(engine, shared.clone()), shared.clone()).unwrap();
+        let storage = Client { shared, submit: Arc::new(queue) };
+        let before = put(&storage, "first").await.unwrap();
+        let before = put(&storage, "second").await.unwrap().max(before);
+        let mut wait = storage.changed(Bytes::from_static(b"third"), None);
+        assert!((&mut wait).now_or_never().is_none());
+        assert_eq!(put(&storage, "third").await, Err(CommitError::Unknown));
+        let stopped = put(&storage, "fourth").await.unwrap_err();
+        let expect = "writes stopped after a failed commit: storage is unavailable: disk failed";
+        assert_eq!(stopped, CommitError::Unavailable(expect.to_owned()));
+        assert_eq!(wait.await, Err(StorageError::Unavailable(expect.to_owned())));
+        // Reads go on, at what was durable.
+        let mut reader = storage.begin().await.unwrap();
+        assert_eq!(reader.read_version(), before);
+        assert!(reader.get(b"second", Isolation::Snapshot).await.unwrap().is_some());
+        assert!(reader.get(b"third", Isolation::Snapshot).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_failed_batch_is_unknown_and_stops_writes_but_not_reads() {
+        check(false).await;
+        check(true).await;
+    }
+
+    #[tokio::test]
+    async fn a_dropped_storage_ends_its_waits() {
+        let storage = crate::memory(triune_platform::env());
+        let wait = storage.changed(Bytes::from_static(b"key"), None);
+        drop(storage);
+        assert_eq!(wait.await, Err(StorageError::Unavailable("storage is closed".to_owned())));
+    }
+}

@@ -32,7 +32,7 @@ pub(crate) fn open(env: Env) -> Client<MemoryView> {
 }
 
 #[derive(Default)]
-struct MemoryEngine {
+pub(crate) struct MemoryEngine {
     rows: OrdMap<Bytes, Bytes>,
 }
 

@@ -202,3 +202,42 @@ async fn a_folder_whose_making_was_interrupted_is_made_again() {
     let storage = open(folder.path()).unwrap();
     set(&storage, "key", b"value").await;
 }
+
+fn disk_bytes(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let size = |path: PathBuf| {
+        if path.is_dir() { disk_bytes(&path) } else { fs::metadata(path).map_or(0, |file| file.blocks() * 512) }
+    };
+    fs::read_dir(folder).unwrap().map(|entry| size(entry.unwrap().path())).sum()
+}
+
+/// 100,000 commits overwrite the same 1 MB, 200 MB in all: what is left is a few journals and tables. (Versions of one key
+/// in one group of commits are one row, so that several keys are needed to write as much.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overwriting_the_same_keys_does_not_grow_the_folder_for_ever() {
+    const ROUNDS: usize = 200;
+    const KEYS: usize = 500;
+    let folder = tempfile::tempdir().unwrap();
+    let storage = open(folder.path()).unwrap();
+    let mut largest = 0;
+    for round in 0..ROUNDS {
+        let value = Bytes::from(vec![round as u8; 2_000]);
+        let commits = (0..KEYS).map(|key| {
+            let (storage, value) = (&storage, value.clone());
+            async move {
+                let mut transaction = storage.begin().await.unwrap();
+                transaction.set(Bytes::from(format!("key{key}")), value);
+                transaction.commit().await.unwrap()
+            }
+        });
+        futures::future::join_all(commits).await;
+        if round % 10 == 0 {
+            largest = largest.max(disk_bytes(folder.path()));
+        }
+    }
+    assert!(largest < 160 << 20, "the folder grew to {largest} bytes");
+    drop(storage);
+    let storage = open(folder.path()).unwrap();
+    assert_eq!(get(&storage, "key7").await, Some(Bytes::from(vec![(ROUNDS - 1) as u8; 2_000])));
+    println!("largest {largest}, in the end {}", disk_bytes(folder.path()));
+}
