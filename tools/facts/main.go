@@ -312,7 +312,7 @@ func printProperty(out *bufio.Writer, goType reflect.Type, field reflect.StructF
 	if format := property.Format; format != "" && !impliedFormat(field.Type, format) {
 		fmt.Fprintf(out, "\tf=%s", format)
 	}
-	if property.Default != nil && !impliedDefault(field.Type, property.Default) {
+	if property.Default != nil && !impliedDefault(field, property.Default) {
 		text, err := json.Marshal(property.Default)
 		must(err)
 		if strings.Contains(string(text), "\t") {
@@ -348,13 +348,18 @@ func impliedFormat(goType reflect.Type, format string) bool {
 	return false
 }
 
-// Zero values are what decoding leaves anyway.
-func impliedDefault(goType reflect.Type, value interface{}) bool {
-	if goType.Kind() == reflect.Struct {
+// Zero values are what decoding leaves anyway; of fields with omitempty they are declared all the same, as keys of list
+// maps need them.
+func impliedDefault(field reflect.StructField, value interface{}) bool {
+	switch field.Type.Kind() {
+	case reflect.Struct:
 		object, ok := value.(map[string]interface{})
 		return ok && len(object) == 0
+	case reflect.Pointer:
+		return false
 	}
-	return goType.Kind() != reflect.Pointer && (reflect.ValueOf(value).IsZero() || fmt.Sprint(value) == "0")
+	isZero := reflect.ValueOf(value).IsZero() || fmt.Sprint(value) == "0"
+	return isZero && !strings.Contains(field.Tag.Get("json"), ",omitempty")
 }
 
 // Prints the number. Wire types follow from the Go type: the generated code heeds no others, and some tags are wrong.

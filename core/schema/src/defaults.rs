@@ -1,7 +1,8 @@
 //! Defaults that the types declare (`+default` markers).
 //!
 //! As in the reference's generated functions: a field that is absent, null or empty where Go has no pointer gets its
-//! default, in every struct that the object has; structs that are absent behind pointers stay absent.
+//! default, in every struct that the object has; structs that are absent behind pointers stay absent. Zero values that
+//! types declare for keys of list maps change nothing, as Go has them without being told.
 
 use serde_json::Value;
 
@@ -11,7 +12,8 @@ use crate::facts::{Facts, Field, Kind, ShapeIndex};
 pub(crate) fn apply_defaults(facts: &Facts, index: u32, value: &mut Value) {
     let Value::Object(object) = value else { return };
     for field in facts.json_fields(facts.get(index)) {
-        match (object.get_mut(&*field.name), field.default()) {
+        let default = field.default().filter(|default| !is_unset(facts, field, default));
+        match (object.get_mut(&*field.name), default) {
             (Some(value), default) => {
                 if let Some(default) = default.filter(|_| is_unset(facts, field, value)) {
                     *value = default.clone();

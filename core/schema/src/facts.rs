@@ -49,8 +49,8 @@ pub struct Type {
     pub package: u16,
     /// Whether it is a kind, such as `Pod`, `PodList`, `DeleteOptions`.
     pub is_kind: bool,
-    /// Whether an applier owns it as a whole.
-    pub is_atomic: bool,
+    /// `atomic` (an applier owns it as a whole) or `granular`, where it is declared.
+    pub map_type: Option<Arc<str>>,
     /// Fields of which one may be set.
     pub unions: Box<[Union]>,
     fields: (u32, u32),

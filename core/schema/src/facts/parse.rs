@@ -117,11 +117,11 @@ impl<'a> Reader<'a> {
             return Err(format!("{package}.{name} a second time"));
         }
         let package = u16::try_from(self.facts.packages.len() - 1).map_err(|_| "too many packages")?;
-        let (mut is_kind, mut is_atomic, mut unions) = (false, false, Vec::new());
+        let (mut is_kind, mut map_type, mut unions) = (false, None, Vec::new());
         for text in columns {
             match text.split_once('=') {
                 None if text == "k" => is_kind = true,
-                Some(("m", map_type)) => is_atomic = map_type == "atomic",
+                Some(("m", value)) => map_type = Some(self.name(value)),
                 Some(("u", union)) => unions.push(self.union(union)?),
                 _ => return Err(format!("unknown fact of a type: {text}")),
             }
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
             };
         }
         let (fields, flat) = ((0, 0), (0, 0));
-        self.facts.types.push(Type { name, package, is_kind, is_atomic, unions, fields, flat });
+        self.facts.types.push(Type { name, package, is_kind, map_type, unions, fields, flat });
         Ok(())
     }
 
@@ -388,7 +388,7 @@ mod tests {
         assert_eq!(&*facts.shape(spec.shape).go_type, "*v1.PodSpec");
         let Kind::Struct(spec) = facts.pointee(spec.shape).0.kind else { panic!("spec is a struct") };
         let spec = facts.get(spec);
-        assert!(spec.is_atomic && !spec.is_kind && &*spec.unions[0].members[0].1 == "A");
+        assert!(spec.map_type.as_deref() == Some("atomic") && !spec.is_kind && &*spec.unions[0].members[0].1 == "A");
         let names: Vec<&str> = facts.json_fields(spec).map(|field| &*field.name).collect();
         assert_eq!(names, ["alpha", "zone"]);
         let zone = facts.json_field(spec, "zone").unwrap();
