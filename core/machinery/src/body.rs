@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    future::Future,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -34,6 +35,30 @@ impl Body {
     /// A stream whose end is the end of the body.
     pub fn stream(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Body {
         Body::Stream(chunks.boxed())
+    }
+    /// Keeps `guard` alive until the body has been sent or given up. Only streams are guarded: a body whose length is known
+    /// is sent as fast as the client takes it.
+    #[must_use]
+    pub fn guarded(self, guard: impl Send + 'static) -> Body {
+        match self {
+            Body::Stream(stream) => {
+                let mut guard = Some(guard);
+                let end = futures::stream::poll_fn(move |_| {
+                    drop(guard.take());
+                    Poll::Ready(None)
+                });
+                Body::Stream(stream.chain(end).boxed())
+            }
+            chunks @ Body::Chunks(_) => chunks,
+        }
+    }
+    /// A stream that also ends when `signal` completes; other bodies are as they were.
+    #[must_use]
+    pub fn until(self, signal: impl Future<Output = ()> + Send + 'static) -> Body {
+        match self {
+            Body::Stream(stream) => Body::Stream(stream.take_until(signal).boxed()),
+            chunks @ Body::Chunks(_) => chunks,
+        }
     }
     /// Length, where it is known.
     pub fn known_length(&self) -> Option<u64> {

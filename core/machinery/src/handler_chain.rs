@@ -271,6 +271,10 @@ impl HandlerChain {
         let mut response = self.director.clone().handle(context.clone(), request).await;
         let warnings = std::mem::take(&mut *context.warnings.lock().unwrap_or_else(PoisonError::into_inner));
         add_warnings(response.headers_mut(), &warnings);
+        // Only streams of long-running requests are cut at shutdown; others are waited for.
+        if context.deadline.is_none() {
+            response = response.map(|body| body.until(self.signals.end_of_watches.wait()));
+        }
         response
     }
 

@@ -22,4 +22,6 @@ pub struct LifecycleSignals {
     pub not_accepting_new_requests: Signal,
     /// All requests that do not last have been answered.
     pub in_flight_drained: Signal,
+    /// Open watches end.
+    pub end_of_watches: Signal,
 }

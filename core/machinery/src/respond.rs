@@ -60,6 +60,16 @@ pub fn status_answer(headers: &HeaderMap, query: &str, status: &Status) -> Respo
     response
 }
 
+/// 405 of a path that only answers GET, as the reference's router words it.
+pub fn method_not_allowed(context: &Context, headers: &HeaderMap) -> Response {
+    let message = "the server does not allow this method on the requested resource";
+    let mut status = Status::new(405, "MethodNotAllowed", message);
+    status.details = Some(Box::default());
+    let mut response = status_response(context, headers, &status);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+    response
+}
+
 /// JSON bytes: indented by two spaces, or compact with a line end, as the reference sends them.
 pub fn to_json(value: &Value, pretty: bool) -> Vec<u8> {
     // A tree of strings, numbers, lists and maps always has a JSON form.
