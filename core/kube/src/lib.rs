@@ -11,7 +11,9 @@
 //! - [`tree`]: reading and defaulting fields of JSON trees
 //! - [`table`]: columns and cells
 //! - [`tables`]: the columns of each kind
+//! - [`bootstrap`]: what exists from the start
 
+pub mod bootstrap;
 pub mod catalog;
 pub mod kind;
 pub mod kinds;
@@ -20,5 +22,6 @@ pub mod table;
 pub mod tables;
 pub mod tree;
 
+pub use bootstrap::{BootstrapOptions, bootstrap_objects, ensure_bootstrap};
 pub use catalog::{CatalogError, GroupPriority, group_priorities, resources, resources_with};
 pub use settings::{NodePorts, ServiceRange, Settings};
