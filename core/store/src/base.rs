@@ -2,6 +2,7 @@
 
 use std::{
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
@@ -123,6 +124,19 @@ impl Base {
             }
         }
     }
+}
+
+/// Lets other tasks run.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Decides whether a failed read is repeated, and waits before it.

@@ -1,9 +1,6 @@
-//! The watch cache of one resource: filled by a fuzzy scan and a replay of the log, kept up by a tailer, brought up to
-//! date on demand for reads that need the newest state.
+//! The watch cache of one resource: kept up by a tailer, brought up to date on demand for reads that need the newest
+//! state.
 //!
-//! - Load: pages of objects at different read versions, then the log from the first of these versions on. A change at or
-//!   below the revision that the scan saw of an object is skipped. The cache is ready at the read version of the last log
-//!   read, which is above that of every page.
 //! - Refresh: one transaction reads the log above the position; then everything up to its read version has been applied
 //!   (W16). All reads that wait share one: a refresh begun after a read asked serves that read (W2).
 //! - Position below the compaction floor (a long stall): the cache is loaded anew. Watchers are positions, not queues, so
@@ -21,20 +18,16 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, future::Either};
 use tokio::sync::Notify;
-use triune_api::names::{GroupResource, ObjectKey};
-use triune_env::{
-    TaskHandle,
-    storage::{Isolation, KeyRange, Row, StorageError, Transaction},
-};
+use triune_api::names::GroupResource;
+use triune_env::{TaskHandle, storage::StorageError};
 
 use crate::{
     Revision,
     base::Base,
-    event::{ChangeEvent, Entry},
-    keys::{RowKey, item_key},
+    keys::RowKey,
+    log::LogChange,
     options::ROWS_PER_READ,
-    rows::{CompactedRow, LogRow, ObjectRow},
-    state::{Applied, CacheState, Items},
+    state::{CacheState, Items},
     types::{AttributesOf, ReadError},
 };
 
@@ -98,9 +91,9 @@ impl ResourceCache {
 pub(crate) struct Shared {
     pub(crate) base: Arc<Base>,
     pub(crate) resource: GroupResource,
-    attributes_of: Arc<dyn AttributesOf>,
+    pub(crate) attributes_of: Arc<dyn AttributesOf>,
     state: RwLock<CacheState>,
-    loaded: AtomicBool,
+    pub(crate) loaded: AtomicBool,
     retired: AtomicBool,
     /// Refreshes asked for.
     tickets: AtomicU64,
@@ -110,8 +103,8 @@ pub(crate) struct Shared {
     /// Wakes watchers: there are events, or the cache is retired.
     pub(crate) events: Notify,
     /// Wakes reads that wait for the position or for the load.
-    progress: Notify,
-    namespaces: RwLock<BTreeSet<Arc<str>>>,
+    pub(crate) progress: Notify,
+    pub(crate) namespaces: RwLock<BTreeSet<Arc<str>>>,
     pub(crate) initial: crate::watch::InitialEvents,
 }
 
@@ -260,70 +253,15 @@ impl Shared {
         if !read.changes.is_empty() {
             refresher.busy = Some(now);
         }
-        self.apply(read.changes, (!more).then_some(read.read_version), now)?;
+        if let Err(error) = self.apply(read.changes, (!more).then_some(read.read_version), now) {
+            tracing::error!(resource = %self.resource, %error, "the watch cache does not fit its log: it is filled anew");
+            self.load().await?;
+            return Ok(true);
+        }
         if !more {
             refresher.served = covering;
         }
         Ok(more)
-    }
-
-    /// Reads changes above `after` in one transaction.
-    async fn read_log_batch(
-        &self,
-        after: Revision,
-        look_at_wake: bool,
-        look_at_floor: bool,
-    ) -> Result<LogBatch, StorageError> {
-        let base = &self.base;
-        let mut transaction = base.storage.begin().await?;
-        let transaction = transaction.as_mut();
-        let read_version = transaction.read_version();
-        let wake = if look_at_wake {
-            let key = base.keys.encode(&RowKey::Wake(self.resource.clone()));
-            Some(transaction.get(&key, Isolation::Snapshot).await?)
-        } else {
-            None
-        };
-        let floor = if look_at_floor { Some(self.floor(transaction).await?) } else { None };
-        let range = base.keys.log_after(&self.resource, &base.storage.stamp_of(after));
-        let rows = transaction.range(range, ROWS_PER_READ, false, Isolation::Snapshot).await?;
-        let mut changes = Vec::with_capacity(rows.len());
-        for row in &rows {
-            changes.push(self.log_change(transaction, row).await?);
-        }
-        Ok(LogBatch { read_version, wake, floor, changes })
-    }
-
-    /// The compaction floor as the transaction sees it; 0 if nothing was ever compacted.
-    pub(crate) async fn floor(&self, transaction: &mut dyn Transaction) -> Result<Revision, StorageError> {
-        let key = self.base.keys.encode(&RowKey::Compacted(self.resource.clone()));
-        let row = transaction.get(&key, Isolation::Snapshot).await?;
-        let compacted = row.as_ref().map(CompactedRow::decode).transpose()?;
-        Ok(compacted.map_or(Revision(0), |compacted| self.base.revision(&compacted.floor)))
-    }
-
-    /// [`Shared::floor`] in a transaction of its own.
-    pub(crate) async fn floor_now(&self) -> Result<Revision, ReadError> {
-        let mut retry = self.base.retry();
-        loop {
-            let read = async {
-                let mut transaction = self.base.storage.begin().await?;
-                self.floor(transaction.as_mut()).await
-            };
-            match self.base.timed(read).await {
-                Ok(floor) => return Ok(floor),
-                Err(error) => retry.again(error).await?,
-            }
-        }
-    }
-
-    async fn log_change(&self, transaction: &mut dyn Transaction, row: &Row) -> Result<LogChange, StorageError> {
-        let log = LogRow::decode(&row.value)?;
-        let RowKey::Log(_, stamp) = self.base.keys.decode(&row.key)? else {
-            return Err(StorageError::Corrupt("a log range holds another row".into()));
-        };
-        let body = self.base.body(transaction, &log.body).await?;
-        Ok(LogChange { revision: self.base.revision(&stamp), body, log })
     }
 
     fn apply(&self, changes: Vec<LogChange>, read_version: Option<Revision>, now: Instant) -> Result<(), StorageError> {
@@ -351,248 +289,6 @@ impl Shared {
         }
         Ok(())
     }
-
-    /// Makes events of changes: each is linked with the state before it, which must be the one that the writer saw (W15).
-    fn link(&self, state: &CacheState, changes: Vec<LogChange>) -> Result<Vec<Applied>, StorageError> {
-        let mut last = state.position();
-        let mut linked: Vec<Applied> = Vec::with_capacity(changes.len());
-        let mut latest: std::collections::BTreeMap<Arc<str>, Option<Arc<Entry>>> = std::collections::BTreeMap::new();
-        for change in changes {
-            if change.revision <= last {
-                return Err(StorageError::Corrupt(format!("log row {} comes after {last}", change.revision)));
-            }
-            last = change.revision;
-            let item: Arc<str> = item_key(&change.log.namespace, &change.log.name).into();
-            let previous = latest.get(&item).cloned().unwrap_or_else(|| state.get(&item).cloned());
-            let expected = change.log.previous.map(|stamp| self.base.revision(&stamp));
-            if previous.as_ref().map(|entry| entry.revision) != expected {
-                let text = format!("{item} of {}: change {} follows {expected:?}", self.resource, change.revision);
-                return Err(StorageError::Corrupt(text));
-            }
-            let event = self.event(change, previous);
-            latest.insert(item.clone(), event.current().cloned());
-            linked.push(Applied { item, event });
-        }
-        Ok(linked)
-    }
-
-    fn event(&self, change: LogChange, previous: Option<Arc<Entry>>) -> Arc<ChangeEvent> {
-        let LogChange { revision, body, log } = change;
-        // A body beside the state before it would keep both alive as long as the object lives.
-        let body =
-            if log.before.is_some() && log.body.chunks().is_none() { Bytes::copy_from_slice(&body) } else { body };
-        let entry = Arc::new(match &previous {
-            Some(previous) => previous.with(revision, body),
-            None => Entry::new(
-                self.object_key(&log.namespace, log.name.clone()),
-                revision,
-                body,
-                self.attributes_of.clone(),
-            ),
-        });
-        let (current, last_shown) = if log.delete { (None, Some(entry)) } else { (Some(entry), None) };
-        Arc::new(ChangeEvent::new(revision, previous, current, last_shown))
-    }
-
-    /// The names of namespaces are shared by all entries.
-    fn object_key(&self, namespace: &str, name: Arc<str>) -> ObjectKey {
-        let known = self.namespaces.read().unwrap_or_else(PoisonError::into_inner).get(namespace).cloned();
-        let namespace = known.unwrap_or_else(|| {
-            let namespace: Arc<str> = namespace.into();
-            self.namespaces.write().unwrap_or_else(PoisonError::into_inner).insert(namespace.clone());
-            namespace
-        });
-        ObjectKey { resource: self.resource.clone(), namespace, name }
-    }
-
-    /// Changes above `after`, at most `until`, with their states before, from the log alone; up to a batch. The second is
-    /// whether that was all.
-    pub(crate) async fn events_from_log(
-        &self,
-        after: Revision,
-        until: Revision,
-    ) -> Result<(Vec<Arc<ChangeEvent>>, bool), ReadError> {
-        let mut retry = self.base.retry();
-        loop {
-            match self.base.timed(self.try_events_from_log(after, until)).await {
-                Ok(Ok(read)) => return Ok(read),
-                Ok(Err(compacted)) => return Err(compacted),
-                Err(error) => retry.again(error).await?,
-            }
-        }
-    }
-
-    async fn try_events_from_log(
-        &self,
-        after: Revision,
-        until: Revision,
-    ) -> Result<Result<(Vec<Arc<ChangeEvent>>, bool), ReadError>, StorageError> {
-        let base = &self.base;
-        let mut transaction = base.storage.begin().await?;
-        let transaction = transaction.as_mut();
-        let floor = self.floor(transaction).await?;
-        if after < floor {
-            return Ok(Err(ReadError::Compacted { asked: after, oldest: floor }));
-        }
-        let range = KeyRange {
-            start: base.keys.log_after(&self.resource, &base.storage.stamp_of(after)).start,
-            end: base.keys.log_up_to(&self.resource, &base.storage.stamp_of(until)).end,
-        };
-        let rows = transaction.range(range, ROWS_PER_READ, false, Isolation::Snapshot).await?;
-        let mut events = Vec::with_capacity(rows.len());
-        for row in &rows {
-            events.push(self.event_alone(transaction, row).await?);
-        }
-        Ok(Ok((events, rows.len() < ROWS_PER_READ)))
-    }
-
-    /// The event of a log row, with the state before it from the row itself.
-    async fn event_alone(
-        &self,
-        transaction: &mut dyn Transaction,
-        row: &Row,
-    ) -> Result<Arc<ChangeEvent>, StorageError> {
-        let change = self.log_change(transaction, row).await?;
-        let previous = match (&change.log.before, change.log.previous) {
-            (Some(before), Some(stamp)) => {
-                let body = self.base.body(transaction, before).await?;
-                let key = self.object_key(&change.log.namespace, change.log.name.clone());
-                Some(Arc::new(Entry::new(key, self.base.revision(&stamp), body, self.attributes_of.clone())))
-            }
-            _ => None,
-        };
-        Ok(self.event(change, previous))
-    }
-
-    /// Fills the cache; see the module.
-    async fn load(&self) -> Result<(), StorageError> {
-        let first = self.base.timed(self.base.storage.read_version()).await?;
-        let mut items = self.scan().await?;
-        let mut position = first;
-        loop {
-            let read = self.base.timed(self.read_log_batch(position, false, true)).await?;
-            if read.floor.is_some_and(|floor| floor > position) {
-                return Err(StorageError::TooOld);
-            }
-            let more = read.changes.len() == ROWS_PER_READ;
-            position = read.changes.last().map_or(position, |change| change.revision);
-            for change in read.changes {
-                self.replay(&mut items, change);
-            }
-            if !more {
-                position = position.max(read.read_version);
-                break;
-            }
-        }
-        let recent = self.recent_events(position).await?;
-        let now = self.base.now();
-        let replaced = {
-            let mut state = self.write();
-            let mut fresh = CacheState::new(items, position);
-            if let Some((after, events)) = recent {
-                fresh.prefill(after, events, now);
-            }
-            std::mem::replace(&mut *state, fresh)
-        };
-        drop(replaced);
-        self.base.counters.loads.one();
-        self.loaded.store(true, Ordering::Release);
-        self.progress.notify_waiters();
-        self.events.notify_waiters();
-        Ok(())
-    }
-
-    /// All objects, each page at a read version of its own.
-    async fn scan(&self) -> Result<Items, StorageError> {
-        let mut items = Items::new();
-        let mut range = self.base.keys.objects(&self.resource);
-        loop {
-            let (page, last) = self.base.timed(self.scan_page(range.clone())).await?;
-            for (item, entry) in page {
-                items.insert(item, entry);
-            }
-            match last {
-                Some(last) => range.start = [&last[..], &[0]].concat().into(),
-                None => return Ok(items),
-            }
-        }
-    }
-
-    async fn scan_page(&self, range: KeyRange) -> Result<(Vec<(Arc<str>, Arc<Entry>)>, Option<Bytes>), StorageError> {
-        let mut transaction = self.base.storage.begin().await?;
-        let transaction = transaction.as_mut();
-        let rows = transaction.range(range, ROWS_PER_READ, false, Isolation::Snapshot).await?;
-        let mut page = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let RowKey::Object(key) = self.base.keys.decode(&row.key)? else {
-                return Err(StorageError::Corrupt("an object range holds another row".into()));
-            };
-            let object = ObjectRow::decode(&row.value)?;
-            let body = self.base.body(transaction, &object.body).await?;
-            let key = self.object_key(&key.namespace, key.name);
-            let item: Arc<str> = item_key(&key.namespace, &key.name).into();
-            let entry = Entry::new(key, self.base.revision(&object.stamp), body, self.attributes_of.clone());
-            page.push((item, Arc::new(entry)));
-        }
-        let last = rows.last().filter(|_| rows.len() == ROWS_PER_READ).map(|row| row.key.clone());
-        Ok((page, last))
-    }
-
-    /// A change during the scan: skipped if the scan saw a later state of the object.
-    fn replay(&self, items: &mut Items, change: LogChange) {
-        let item: Arc<str> = item_key(&change.log.namespace, &change.log.name).into();
-        if items.get(&item).is_some_and(|entry| entry.revision >= change.revision) {
-            return;
-        }
-        let previous = items.get(&item).cloned();
-        match self.event(change, previous).current() {
-            Some(entry) => items.insert(item, entry.clone()),
-            None => items.remove(&item),
-        };
-    }
-
-    /// The last changes at or below `position`, so that watches which resume after a restart need not read the log each;
-    /// with the revision that the first of them follows.
-    async fn recent_events(
-        &self,
-        position: Revision,
-    ) -> Result<Option<(Revision, Vec<Arc<ChangeEvent>>)>, StorageError> {
-        self.base
-            .timed(async {
-                let base = &self.base;
-                let mut transaction = base.storage.begin().await?;
-                let transaction = transaction.as_mut();
-                let floor = self.floor(transaction).await?;
-                let range = base.keys.log_up_to(&self.resource, &base.storage.stamp_of(position));
-                let limit = ROWS_PER_READ.min(base.options.window_events_max);
-                let rows = transaction.range(range, limit, true, Isolation::Snapshot).await?;
-                let mut events = Vec::with_capacity(rows.len());
-                for row in rows.iter().rev() {
-                    events.push(self.event_alone(transaction, row).await?);
-                }
-                if rows.len() < limit {
-                    return Ok(Some((floor, events)));
-                }
-                let after = events.first().map(|event| event.revision);
-                Ok(after.map(|after| (after, events.split_off(1))))
-            })
-            .await
-    }
-}
-
-/// A change as the log has it.
-pub(crate) struct LogChange {
-    revision: Revision,
-    body: Bytes,
-    log: LogRow,
-}
-
-struct LogBatch {
-    read_version: Revision,
-    /// The wake row's value, if it was looked at.
-    wake: Option<Option<Bytes>>,
-    floor: Option<Revision>,
-    changes: Vec<LogChange>,
 }
 
 /// Keeps the cache up: until aborted.
@@ -636,10 +332,6 @@ async fn tail_step(shared: &Shared) -> Result<(Option<Bytes>, bool), StorageErro
         match shared.refresh_step(&mut refresher, true).await {
             Ok(true) => {}
             Ok(false) => break,
-            Err(StorageError::Corrupt(text)) => {
-                tracing::error!(resource = %shared.resource, text, "the watch cache does not fit its log: it is filled anew");
-                shared.load().await?;
-            }
             Err(error) => return Err(error),
         }
     }

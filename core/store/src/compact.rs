@@ -28,8 +28,12 @@ const SAMPLES_PER_WINDOW: u32 = 8;
 
 impl Store {
     /// Removes every log row at or below `target`, of all resources, whatever their age; the number of rows. Maintenance
-    /// does this by itself; for tests and for people.
+    /// compacts by itself, after the keep window; this is for tests and for people. The caches of this store read the log
+    /// first; those of other servers must be past `target`.
     pub async fn compact(&self, target: Revision) -> Result<u64, ReadError> {
+        for cache in self.caches() {
+            cache.refresh().await?;
+        }
         let mut rows = 0;
         for resource in resources_with_logs(&self.base).await? {
             rows += compact_resource(&self.base, &resource, target, false).await?;
@@ -50,7 +54,7 @@ pub(crate) async fn run(base: Arc<Base>) {
         base.env.sleep(tick).await;
         // The time is taken first: the revision is then at least as new as it says.
         let now = base.now();
-        match base.storage.read_version().await {
+        match base.timed(base.storage.read_version()).await {
             Ok(revision) => samples.push_back((now, revision)),
             Err(error) => {
                 tracing::warn!(%error, "compaction: the storage did not answer");

@@ -7,7 +7,7 @@
 //! - [`options`]: bounds, intervals, counters
 //! - [`store`]: the store; `commit`: one write in one transaction
 //! - [`event`]: objects and changes as the cache holds them; `state`: the contents of a cache
-//! - [`cache`]: filling it and keeping it up
+//! - [`cache`]: keeping it up; `load`: filling it; `log`: reading the log
 //! - `selection`, `token`, `list`: what lists show; [`watch`]: what watches show
 //! - `compact`, `expire`: what is removed by itself
 //!
@@ -29,6 +29,8 @@ mod commit;
 mod compact;
 mod expire;
 mod list;
+mod load;
+mod log;
 mod selection;
 mod state;
 mod token;

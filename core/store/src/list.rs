@@ -7,6 +7,7 @@ use std::{ops::Bound, sync::Arc};
 
 use crate::{
     Revision,
+    base::yield_now,
     cache::ResourceCache,
     event::Entry,
     keys::item_key,
@@ -15,6 +16,9 @@ use crate::{
     token::Token,
     types::{ListAt, ListRequest, ListResult, ReadError},
 };
+
+/// Items a list looks at before it lets other tasks run: selectors may have to read bodies.
+const LOOK_BETWEEN_YIELDS: usize = 2_000;
 
 impl ResourceCache {
     /// Lists; see [`ListRequest`].
@@ -33,7 +37,7 @@ impl ResourceCache {
                 (items, revision, start)
             }
         };
-        let page = Page::cut(&items, &filter, start, request.limit);
+        let page = Page::cut(&items, &filter, start, request.limit).await;
         if page.last.is_some() {
             let now = self.shared.base.now();
             self.shared.write().pin(revision, items, now);
@@ -45,23 +49,33 @@ impl ResourceCache {
 
     /// One object, with the revision rules of lists.
     pub async fn get_cached(&self, namespace: &str, name: &str, at: ListAt) -> Result<Option<Arc<Entry>>, ReadError> {
-        let (items, _) = self.state(at).await?;
-        Ok(items.get(item_key(namespace, name).as_str()).cloned())
+        let item = item_key(namespace, name);
+        match at {
+            ListAt::Exact(revision) => Ok(self.state_at(revision).await?.get(item.as_str()).cloned()),
+            _ => {
+                self.bring_to(at).await?;
+                Ok(self.shared.read().get(&item).cloned())
+            }
+        }
     }
 
     /// The objects at a revision that fits `at`.
     pub(crate) async fn state(&self, at: ListAt) -> Result<(Items, Revision), ReadError> {
-        let shared = &self.shared;
-        match at {
-            ListAt::Any => shared.wait_loaded().await?,
-            ListAt::Latest => {
-                self.refresh().await?;
-            }
-            ListAt::NotOlderThan(revision) => shared.wait_for(revision).await?,
-            ListAt::Exact(revision) => return Ok((self.state_at(revision).await?, revision)),
+        if let ListAt::Exact(revision) = at {
+            return Ok((self.state_at(revision).await?, revision));
         }
-        let state = shared.read();
+        self.bring_to(at).await?;
+        let state = self.shared.read();
         Ok((state.items().clone(), state.position()))
+    }
+
+    /// Waits until the cache is as new as `at` asks.
+    async fn bring_to(&self, at: ListAt) -> Result<(), ReadError> {
+        match at {
+            ListAt::Any => self.shared.wait_loaded().await,
+            ListAt::Latest => self.refresh().await.map(|_| ()),
+            ListAt::NotOlderThan(revision) | ListAt::Exact(revision) => self.shared.wait_for(revision).await,
+        }
     }
 
     async fn state_of_page(&self, token: &Token) -> Result<(Items, Revision), ReadError> {
@@ -125,19 +139,28 @@ struct Page {
 }
 
 impl Page {
-    fn cut(items: &Items, filter: &Filter, start: Bound<String>, limit: usize) -> Page {
-        let from_start = matches!(start, Bound::Unbounded);
-        let everything = from_start && filter.is_everything();
-        let capacity = if limit == 0 && everything { items.len() } else { limit.min(items.len()) };
+    async fn cut(items: &Items, filter: &Filter, start: Bound<String>, limit: usize) -> Page {
+        let everything = filter.is_everything() && matches!(start, Bound::Unbounded);
+        let capacity = match limit {
+            0 if everything => items.len(),
+            limit => limit.min(items.len()),
+        };
         let mut page = Page { items: Vec::with_capacity(capacity), last: None, remaining: None };
         let mut last: Option<&Arc<str>> = None;
-        let mut selected = items.range::<_, Arc<str>>(filter.range(start)).filter(|(_, entry)| filter.matches(entry));
-        while let Some((item, entry)) = selected.next() {
+        let mut range = items.range::<_, Arc<str>>(filter.range(start));
+        let mut looked = 0_usize;
+        while let Some((item, entry)) = range.next() {
+            looked += 1;
+            if looked.is_multiple_of(LOOK_BETWEEN_YIELDS) {
+                yield_now().await;
+            }
+            if !filter.matches(entry) {
+                continue;
+            }
             if limit != 0 && page.items.len() == limit {
                 page.last = last.cloned();
-                page.remaining = filter
-                    .is_plain()
-                    .then(|| if everything { (items.len() - limit) as u64 } else { 1 + selected.count() as u64 });
+                let rest = || if everything { items.len() - limit } else { 1 + range.count() };
+                page.remaining = filter.is_plain().then(|| rest() as u64);
                 break;
             }
             last = Some(item);

@@ -19,6 +19,9 @@ use crate::{
     options::StoreOptions,
 };
 
+/// Snapshots kept of a resource; older states are had from the log.
+const SNAPSHOTS_MAX: usize = 256;
+
 /// The objects of a resource, by item key.
 pub(crate) type Items = OrdMap<Arc<str>, Arc<Entry>>;
 
@@ -145,7 +148,9 @@ impl CacheState {
         }
         let mut snapshots = Vec::new();
         while let Some(oldest) = self.snapshots.front()
-            && (self.replaced_bytes - oldest.replaced_bytes > options.snapshot_bytes_max || old(oldest.taken))
+            && (self.snapshots.len() > SNAPSHOTS_MAX
+                || self.replaced_bytes - oldest.replaced_bytes > options.snapshot_bytes_max
+                || old(oldest.taken))
         {
             snapshots.extend(self.snapshots.pop_front());
         }

@@ -129,6 +129,10 @@ impl Store {
         self.read_caches().iter().map(|(resource, cache)| (resource.clone(), cache.len())).collect()
     }
 
+    pub(crate) fn caches(&self) -> Vec<Arc<ResourceCache>> {
+        self.read_caches().values().cloned().collect()
+    }
+
     fn read_caches(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<GroupResource, Arc<ResourceCache>>> {
         self.caches.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -57,6 +57,7 @@ pub fn write(path: &str, expect: Expect, change: Change) -> Write {
 pub struct World {
     pub env: Env,
     pub storage: Arc<dyn Storage>,
+    pub options: StoreOptions,
     pub store: Arc<Store>,
     pub cache: Arc<ResourceCache>,
 }
@@ -72,9 +73,9 @@ impl World {
     }
 
     pub async fn on(env: Env, storage: Arc<dyn Storage>, options: StoreOptions) -> World {
-        let store = Store::open(env.clone(), storage.clone(), options).await.unwrap();
+        let store = Store::open(env.clone(), storage.clone(), options.clone()).await.unwrap();
         let cache = store.resource(&resource(), Arc::new(BodyLabels));
-        World { env, storage, store, cache }
+        World { env, storage, options, store, cache }
     }
 
     /// How many rows have keys that start with `prefix`, which ends with the separator.
