@@ -206,7 +206,7 @@ impl Test {
         }
     }
 
-    async fn list(&mut self, selection: usize, at: At) {
+    async fn list(&self, selection: usize, at: At) {
         let at = match at {
             At::Latest => ListAt::Latest,
             At::Any => ListAt::Any,
@@ -455,7 +455,7 @@ proptest! {
 
     #[test]
     fn the_store_keeps_to_its_history(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(check(steps));
     }
 }

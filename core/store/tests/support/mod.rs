@@ -1,7 +1,11 @@
 //! What the tests share: a store in memory, objects with labels, and readable results.
 #![allow(dead_code)] // each test binary uses some of it
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use bytes::Bytes;
 use triune_api::{
@@ -9,7 +13,7 @@ use triune_api::{
     selector::{FieldSelector, LabelSelector},
 };
 use triune_env::{
-    Env,
+    BoxFuture, Clock, Env,
     storage::{Isolation, KeyRange, Storage},
 };
 use triune_store::{ResourceCache, Revision, Store, StoreOptions, WatchItem, Watcher, types::*};
@@ -54,6 +58,31 @@ pub fn write(path: &str, expect: Expect, change: Change) -> Write {
     Write { key: key(path), expect, change, fences: Vec::new(), claims: Vec::new() }
 }
 
+/// The environment of this process, whose wall time stands still when tokio's time is paused.
+pub fn env() -> Env {
+    let env = triune_platform::env();
+    let (wall, now) = (env.clock.wall(), env.clock.now());
+    Env { clock: Arc::new(OneClock { inner: env.clock.clone(), wall, now }), ..env }
+}
+
+struct OneClock {
+    inner: Arc<dyn Clock>,
+    wall: SystemTime,
+    now: Instant,
+}
+
+impl Clock for OneClock {
+    fn wall(&self) -> SystemTime {
+        self.wall + (self.inner.now() - self.now)
+    }
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        self.inner.sleep_until(deadline)
+    }
+}
+
 pub struct World {
     pub env: Env,
     pub storage: Arc<dyn Storage>,
@@ -68,7 +97,7 @@ impl World {
     }
 
     pub async fn with(options: StoreOptions) -> World {
-        let env = triune_platform::env();
+        let env = env();
         World::on(env.clone(), triune_storage::memory(env), options).await
     }
 
