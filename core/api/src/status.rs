@@ -38,6 +38,8 @@ pub struct StatusDetails {
     pub retry_after_seconds: u32,
     /// Single causes.
     pub causes: Vec<StatusCause>,
+    /// A token that goes on with a list although the one sent is too old; "" is absent. Printed in `metadata`.
+    pub continue_token: String,
 }
 
 /// One cause of a [`Status`].
@@ -113,6 +115,13 @@ impl Status {
     pub fn with_cause(mut self, reason: &str, message: impl Into<String>, field: &str) -> Status {
         let cause = StatusCause { reason: reason.into(), message: message.into(), field: field.into() };
         self.details.get_or_insert_default().causes.push(cause);
+        self
+    }
+
+    /// Adds the token of a list that can go on.
+    #[must_use]
+    pub fn with_continue(mut self, token: &str) -> Status {
+        self.details.get_or_insert_default().continue_token = token.into();
         self
     }
 
@@ -258,7 +267,8 @@ impl Status {
         let mut map = Map::new();
         map.insert("kind".into(), json!("Status"));
         map.insert("apiVersion".into(), json!("v1"));
-        map.insert("metadata".into(), json!({}));
+        let token = self.details.as_ref().map_or("", |details| &details.continue_token);
+        map.insert("metadata".into(), if token.is_empty() { json!({}) } else { json!({"continue": token}) });
         map.insert("status".into(), json!("Failure"));
         if !self.message.is_empty() {
             map.insert("message".into(), json!(self.message));

@@ -22,6 +22,7 @@
 //! - [`routes`], [`health`], [`version`], [`discovery`], [`openapi`]: plain paths and their documents
 //! - [`registry`]: resources as data plus strategy
 //! - [`resources`]: the live registry of what is served
+//! - [`verbs`]: get, list, watch and the writes
 
 pub mod accept;
 pub mod authentication;
@@ -50,5 +51,6 @@ pub mod serve;
 pub mod signal;
 #[cfg(test)]
 mod testing;
+pub mod verbs;
 pub mod version;
 pub mod warnings;

@@ -10,9 +10,13 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use triune_api::names::GroupVersion;
+use triune_api::{
+    meta,
+    names::{GroupResource, GroupVersion, ObjectKey},
+};
+use triune_store::types::{Attributes, AttributesOf};
 
-use crate::registry::Resource;
+use crate::{registry::Resource, verbs::answer::metadata_end};
 
 /// One version of a group and what it serves.
 #[derive(Clone)]
@@ -35,6 +39,14 @@ pub struct ResourcesSnapshot {
     versions: Vec<Arc<InstalledVersion>>,
     /// group -> version -> resource.
     index: BTreeMap<Arc<str>, BTreeMap<Arc<str>, BTreeMap<Box<str>, Arc<Resource>>>>,
+    /// What selectors look at, for each resource that is stored.
+    attributes: BTreeMap<GroupResource, Arc<StoredAttributes>>,
+}
+
+/// Takes labels and selectable fields out of stored bytes: those of every version in which the resource is served.
+struct StoredAttributes {
+    /// Versions that have selectable fields of their own.
+    selecting: Vec<Arc<Resource>>,
 }
 
 /// The live registry.
@@ -68,6 +80,20 @@ impl ResourcesSnapshot {
             .find(|installed| *installed.group_version.group == *group && *installed.group_version.version == *version)
     }
 
+    /// Whether a group version has a resource of this kind.
+    pub fn serves_kind(&self, group_version: &GroupVersion, kind: &str) -> bool {
+        let version = self.version(&group_version.group, &group_version.version);
+        version.is_some_and(|version| version.resources.iter().any(|resource| *resource.gvk.kind == *kind))
+    }
+
+    /// What selectors look at in the objects of a stored resource.
+    pub fn attributes_of(&self, storage: &GroupResource) -> Arc<dyn AttributesOf> {
+        match self.attributes.get(storage) {
+            Some(attributes) => attributes.clone(),
+            None => Arc::new(StoredAttributes { selecting: Vec::new() }),
+        }
+    }
+
     fn of(generation: u64, mut versions: Vec<Arc<InstalledVersion>>) -> ResourcesSnapshot {
         let mut group_priorities: BTreeMap<Arc<str>, i32> = BTreeMap::new();
         for installed in &versions {
@@ -87,8 +113,49 @@ impl ResourcesSnapshot {
                 resources.insert(resource.name.as_str().into(), resource.clone());
             }
         }
-        ResourcesSnapshot { generation, versions, index }
+        let mut attributes: BTreeMap<GroupResource, StoredAttributes> = BTreeMap::new();
+        for resource in versions.iter().flat_map(|version| &version.resources) {
+            let stored = attributes
+                .entry(resource.storage.clone())
+                .or_insert_with(|| StoredAttributes { selecting: Vec::new() });
+            if !resource.strategy.selectable_paths().is_empty() {
+                stored.selecting.push(resource.clone());
+            }
+        }
+        let attributes = attributes.into_iter().map(|(storage, stored)| (storage, Arc::new(stored))).collect();
+        ResourcesSnapshot { generation, versions, index, attributes }
     }
+}
+
+impl AttributesOf for StoredAttributes {
+    fn attributes_of(&self, key: &ObjectKey, body: &[u8]) -> Attributes {
+        let mut fields = BTreeMap::from([
+            ("metadata.name".to_string(), key.name.to_string()),
+            ("metadata.namespace".to_string(), key.namespace.to_string()),
+        ]);
+        for resource in &self.selecting {
+            let Ok(mut tree) = meta::body_to_value(body) else { continue };
+            if let Some(convert) = resource.strategy.storage_to_served() {
+                tree = convert(tree);
+            }
+            let selectable = resource.strategy.selectable_fields(&tree).into_iter();
+            fields.extend(selectable.map(|(path, value)| (path.into_owned(), value)));
+        }
+        Attributes { labels: labels_of(body), fields }
+    }
+}
+
+/// `metadata.labels` of a stored body: the rest of it is not looked at.
+fn labels_of(body: &[u8]) -> BTreeMap<String, String> {
+    #[derive(serde::Deserialize, Default)]
+    struct Metadata {
+        #[serde(default)]
+        labels: Option<BTreeMap<String, String>>,
+    }
+    const HEAD: usize = "\"metadata\":".len();
+    let metadata = body.get(HEAD..metadata_end(body)).unwrap_or_default();
+    let metadata: Metadata = serde_json::from_slice(metadata).unwrap_or_default();
+    metadata.labels.unwrap_or_default()
 }
 
 impl Resources {
