@@ -1,6 +1,7 @@
 //! Durable commits per second and CPU per commit of the stores, beside a bare append-only log with fsync.
 //!
-//! `cargo run --release -p triune-storage --example commit_bench [-- FOLDER [SECONDS]]`
+//! `cargo run --release -p triune-storage --example commit_bench [-- FOLDER [SECONDS [NAME]]]`, where NAME is `log`, `memory` or
+//! `embedded`.
 //!
 //! A commit is what the object store does: read the object's row, write it (1 KiB), a log row with a stamped key (1 KiB)
 //! and the wake key of its resource.
@@ -20,24 +21,29 @@ use bytes::Bytes;
 use triune_env::storage::{Isolation, STAMP_BYTES, Storage};
 use triune_storage::{embedded, memory};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BODY_BYTES: usize = 1024;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().map_or_else(|| std::env::temp_dir().join("triune-commit-bench"), PathBuf::from);
     let seconds = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let name = arguments.next();
+    let wanted = |this: &str| name.as_deref().is_none_or(|name| name == this);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("make the folder");
     let duration = Duration::from_secs(seconds);
-    for group in [1, 16, 64] {
+    for group in [1, 16, 64].into_iter().filter(|_| wanted("log")) {
         bare_log(&folder.join("log"), group, duration);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
     runtime.block_on(async {
-        for writers in [1, 16, 64] {
+        for writers in [1, 16, 64].into_iter().filter(|_| wanted("memory")) {
             run("memory", memory(triune_platform::env()), writers, duration).await;
         }
-        for writers in [1, 16, 64] {
+        for writers in [1, 16, 64].into_iter().filter(|_| wanted("embedded")) {
             let path = folder.join("store");
             let storage = embedded(triune_platform::env(), &path).expect("open");
             run("embedded", storage, writers, duration).await;
