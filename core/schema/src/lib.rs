@@ -24,6 +24,7 @@ mod strategic;
 #[cfg(test)]
 mod testing;
 mod unknown;
+mod validate;
 mod walk;
 
 use std::sync::Arc;
@@ -85,8 +86,8 @@ impl TypeRef {
         strategic::merge(&self.facts, self.index, original, patch)
     }
 
-    /// What the facts alone say is wrong: enums, duplicates in list maps and sets.
-    pub fn validate(&self, _value: &Value) -> Vec<FieldError> {
-        Vec::new()
+    /// What the facts alone say is wrong: values outside a closed set, but for empty ones and those in `status`.
+    pub fn validate(&self, value: &Value) -> Vec<FieldError> {
+        validate::validate(&self.facts, self.index, value)
     }
 }
