@@ -15,21 +15,14 @@ import (
 	"sort"
 	"strings"
 
-	admission "k8s.io/api/admission/v1"
-	admissionbeta "k8s.io/api/admission/v1beta1"
-	discovery "k8s.io/api/apidiscovery/v2"
-	discoverybeta "k8s.io/api/apidiscovery/v2beta1"
-	imagepolicy "k8s.io/api/imagepolicy/v1alpha1"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes/scheme"
-	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"triune/tools/facts/definitions"
+	"triune/tools/facts/known"
 )
 
 const metaPackage = "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,20 +49,15 @@ type generator struct {
 }
 
 func main() {
-	known := scheme.Scheme
-	for _, add := range []func(*runtime.Scheme) error{
-		admission.AddToScheme, admissionbeta.AddToScheme, apiextensions.AddToScheme, apiregistration.AddToScheme,
-		discovery.AddToScheme, discoverybeta.AddToScheme, imagepolicy.AddToScheme, meta.AddMetaToScheme,
-	} {
-		must(add(known))
-	}
+	types, err := known.Types()
+	must(err)
 	g := generator{
 		models: definitions.All(func(path string) spec.Ref { return spec.MustCreateRef(path) }),
 		types:  map[reflect.Type]bool{},
 		kinds:  map[reflect.Type]bool{},
 		groups: map[string]schema.GroupVersion{},
 	}
-	for gvk, goType := range known.AllKnownTypes() {
+	for gvk, goType := range types.AllKnownTypes() {
 		if gvk.Version == runtime.APIVersionInternal {
 			continue
 		}

@@ -98,6 +98,11 @@ impl Checker<'_> {
                     self.remembered.get_or_insert(error);
                 }
             }
+            (Kind::Bytes, Value::Array(bytes)) => {
+                for byte in bytes.iter().filter(|byte| byte_value(byte).is_none()) {
+                    self.remember(byte, "uint8", place);
+                }
+            }
             (kind, _) => return self.check_special(kind, value, &pointee.go_type, place),
         }
         Ok(())
@@ -149,7 +154,7 @@ impl Checker<'_> {
     }
 
     fn type_error(&self, value: &Value, go_type: &str, place: &Place<'_>) -> String {
-        let numeric = matches!(go_type, "int" | "int32" | "int64" | "float64");
+        let numeric = matches!(go_type, "uint8" | "int" | "int32" | "int64" | "float64");
         let what = match value {
             Value::Null => "null".into(),
             Value::Bool(_) => "bool".into(),
@@ -198,6 +203,11 @@ fn embedding(facts: &Facts, owner: &Type, name: &str, parts: &mut Vec<String>) -
 
 fn check_quantity(text: &str) -> Result<(), String> {
     Quantity::parse(text.trim()).map(|_| ()).map_err(|error| error.0.to_string())
+}
+
+/// One of the bytes that Go also takes as a list of numbers.
+pub(crate) fn byte_value(value: &Value) -> Option<u8> {
+    if value.is_null() { Some(0) } else { u8::try_from(value.as_u64()?).ok() }
 }
 
 /// Bytes of base64 as Go reads it: line breaks do not count.
@@ -338,6 +348,9 @@ mod tests {
         let data = |text: &str| json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": text}});
         check(data("aGVsbG8="), "");
         check(data("aGVs\r\nbG8="), "");
+        let list = |bytes: Value| json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": bytes}});
+        check(list(json!([104, 105, null])), "");
+        check(list(json!([300])), "json: cannot unmarshal number 300 into Go struct field Secret.data of type uint8");
         check(data("a"), "illegal base64 data at input byte 0");
         check(data("aGVsb"), "illegal base64 data at input byte 4");
         check(data("hello!"), "illegal base64 data at input byte 5");

@@ -6,11 +6,12 @@
 //!
 //! Invariants: normalising is idempotent; a value that `check_types` refuses is left as it is.
 
+use base64::Engine;
 use serde_json::{Map, Value};
 use triune_api::quantity::Quantity;
 
 use crate::{
-    check::{BASE64, decode_base64},
+    check::{BASE64, byte_value, decode_base64},
     facts::{Facts, Field, Kind, ShapeIndex},
     gotime::{self, Layout},
     walk::cursor,
@@ -129,6 +130,11 @@ fn normalise_shape(facts: &Facts, shape: ShapeIndex, value: &mut Value) {
             object.values_mut().for_each(|value| normalise_shape(facts, values, value));
         }
         (Kind::Bytes, Value::String(text)) => normalise_bytes(text),
+        (Kind::Bytes, Value::Array(bytes)) => {
+            if let Some(bytes) = bytes.iter().map(byte_value).collect::<Option<Vec<u8>>>() {
+                *value = Value::String(BASE64.encode(bytes));
+            }
+        }
         (Kind::Float, Value::Number(number)) => {
             if let Some(whole) = number.as_f64().and_then(whole_number) {
                 *value = Value::from(whole);
@@ -151,7 +157,6 @@ fn whole_number(float: f64) -> Option<i64> {
 }
 
 fn normalise_bytes(text: &mut String) {
-    use base64::Engine;
     let plain = text.len().is_multiple_of(4)
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
     if !plain && let Ok(bytes) = decode_base64(text) {
@@ -301,8 +306,8 @@ mod tests {
         );
         check(
             "v1/Secret",
-            json!({"data": {"a": "aGVs\nbG8=", "b": "", "c": "aGVsbG9="}}),
-            json!({"metadata": {}, "data": {"a": "aGVsbG8=", "b": "", "c": "aGVsbG8="}}),
+            json!({"data": {"a": "aGVs\nbG8=", "b": "", "c": "aGVsbG9=", "d": [104, 105]}}),
+            json!({"metadata": {}, "data": {"a": "aGVsbG8=", "b": "", "c": "aGVsbG8=", "d": "aGk="}}),
         );
         check(
             "v1/Service",

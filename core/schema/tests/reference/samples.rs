@@ -28,7 +28,7 @@ fn samples_are_normal() {
 }
 
 /// The kind is in a sample's name: `apps.v1.Deployment`, `core.v1.Pod`.
-fn kind_of(name: &str) -> GroupVersionKind {
+pub(crate) fn kind_of(name: &str) -> GroupVersionKind {
     let (group_version, kind) = name.rsplit_once('.').unwrap();
     let (group, version) = group_version.rsplit_once('.').unwrap();
     GroupVersionKind::new(if group == "core" { "" } else { group }, version, kind)

@@ -1,0 +1,91 @@
+// Answers how the reference's code decodes, normalises and patches objects, so that tests can compare.
+//
+// It reads one JSON object a line, {"group", "version", "kind", "object", "patch"}, and writes one for each: without a
+// patch {"error"} or {"unknown", "object"}, what decoding into the Go type and encoding again leaves; with a patch
+// {"error"} or {"object"}, the strategic merge.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	kjson "sigs.k8s.io/json"
+
+	"triune/tools/facts/known"
+)
+
+type question struct {
+	Group, Version, Kind string
+	Object, Patch        json.RawMessage
+}
+
+type answer struct {
+	Error   string      `json:"error,omitempty"`
+	Unknown []string    `json:"unknown,omitempty"`
+	Object  interface{} `json:"object,omitempty"`
+}
+
+func main() {
+	types, err := known.Types()
+	if err != nil {
+		panic(err)
+	}
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(nil, 1<<26)
+	out := json.NewEncoder(os.Stdout)
+	for lines.Scan() {
+		if err := out.Encode(reply(types, lines.Bytes())); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func reply(types *runtime.Scheme, line []byte) (given answer) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			given = answer{Error: fmt.Sprint("panic: ", panicked)}
+		}
+	}()
+	var asked question
+	if err := json.Unmarshal(line, &asked); err != nil {
+		return answer{Error: err.Error()}
+	}
+	object, err := types.New(schema.GroupVersionKind{Group: asked.Group, Version: asked.Version, Kind: asked.Kind})
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	if asked.Patch != nil {
+		return merge(object, asked)
+	}
+	strictErrors, err := kjson.UnmarshalStrict(asked.Object, object)
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	for _, strictError := range strictErrors {
+		if path, ok := strings.CutPrefix(strictError.Error(), "unknown field "); ok {
+			given.Unknown = append(given.Unknown, strings.Trim(path, `"`))
+		}
+	}
+	given.Object = object
+	return given
+}
+
+func merge(object runtime.Object, asked question) answer {
+	original, patch := map[string]interface{}{}, map[string]interface{}{}
+	for text, into := range map[*json.RawMessage]*map[string]interface{}{&asked.Object: &original, &asked.Patch: &patch} {
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(*text, into); err != nil {
+			return answer{Error: err.Error()}
+		}
+	}
+	merged, err := strategicpatch.StrategicMergeMapPatch(original, patch, object)
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	return answer{Object: merged}
+}
