@@ -81,10 +81,9 @@ impl FieldError {
     pub fn invalid(field: &str, value: &Value, detail: impl Into<String>) -> FieldError {
         FieldError::new(FieldErrorKind::Invalid, field, Some(print_value(value)), detail)
     }
-    /// `field: Unsupported value: value: supported values: "a", "b"`
+    /// `field: Unsupported value: value: supported values: "a", "b"`, in the order given
     pub fn not_supported(field: &str, value: &Value, supported: &[&str]) -> FieldError {
-        let mut quoted: Vec<String> = supported.iter().map(|text| format!("{text:?}")).collect();
-        quoted.sort();
+        let quoted: Vec<String> = supported.iter().map(|text| format!("{text:?}")).collect();
         let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
         FieldError::new(FieldErrorKind::NotSupported, field, Some(print_value(value)), detail)
     }
@@ -102,11 +101,13 @@ impl FieldError {
     }
     /// `field: Too long: may not be more than N bytes`
     pub fn too_long(field: &str, bytes_max: usize) -> FieldError {
-        FieldError::new(FieldErrorKind::TooLong, field, None, format!("may not be more than {bytes_max} bytes"))
+        let unit = if bytes_max == 1 { "byte" } else { "bytes" };
+        FieldError::new(FieldErrorKind::TooLong, field, None, format!("may not be more than {bytes_max} {unit}"))
     }
     /// `field: Too many: N: must have at most M items`
     pub fn too_many(field: &str, items: usize, items_max: usize) -> FieldError {
-        let detail = format!("must have at most {items_max} items");
+        let unit = if items_max == 1 { "item" } else { "items" };
+        let detail = format!("must have at most {items_max} {unit}");
         FieldError::new(FieldErrorKind::TooMany, field, Some(items.to_string()), detail)
     }
     /// `field: Invalid value: value: detail`, for a value of the wrong JSON type.
@@ -131,5 +132,30 @@ fn print_value(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn errors_print_as_the_reference() {
+        let check = |error: FieldError, expect: &str| assert_eq!(error.to_string(), expect);
+        check(FieldError::required("a.b", ""), "a.b: Required value");
+        check(FieldError::required("a", "give one"), "a: Required value: give one");
+        check(FieldError::invalid("a", &json!("x\ny"), "bad"), r#"a: Invalid value: "x\ny": bad"#);
+        check(FieldError::invalid("a", &json!(3), "bad"), "a: Invalid value: 3: bad");
+        check(
+            FieldError::not_supported("a", &json!("x"), &["b", "a"]),
+            r#"a: Unsupported value: "x": supported values: "b", "a""#,
+        );
+        check(FieldError::duplicate("a[1]", &json!("x")), r#"a[1]: Duplicate value: "x""#);
+        check(FieldError::forbidden("a", "no"), "a: Forbidden: no");
+        check(FieldError::not_found("a", &json!("x")), r#"a: Not found: "x""#);
+        check(FieldError::too_long("a", 1), "a: Too long: may not be more than 1 byte");
+        check(FieldError::too_many("a", 3, 1), "a: Too many: 3: must have at most 1 item");
     }
 }
