@@ -105,3 +105,26 @@ async fn is_ready(kubeconfig: &Path) -> Result<bool, Error> {
     response.into_body().collect().await?;
     Ok(ready)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_server::TestServer;
+
+    /// The server that answers is another one: what counts is that processes are started, awaited and ended.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn servers_are_started_and_ended() {
+        let answering = TestServer::start(None).await;
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        std::fs::write(&kubeconfig, answering.kubeconfig()).unwrap();
+        let (figure, server) = measure("sleep 100", &kubeconfig, 2).await.unwrap();
+        assert_eq!(figure.more["ready_ms"].as_array().unwrap().len(), 2);
+        let proc = format!("/proc/{}", server.pid);
+        assert!(Path::new(&proc).exists());
+        server.stop().await.unwrap();
+        assert!(!Path::new(&proc).exists());
+        let error = measure("false", &folder.path().join("gone"), 1).await.err().unwrap().to_string();
+        assert!(error.contains("ended before it was ready"), "{error}");
+    }
+}

@@ -88,6 +88,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         return Ok(Response::new(watch(state.events.subscribe())));
     }
     let (status, text) = match head.method {
+        Method::GET if path == "/readyz" => (StatusCode::OK, "ok".to_string()),
         Method::GET if path.ends_with("/configmaps") => (StatusCode::OK, state.list(&path, &query)),
         Method::GET => match state.objects.get(&path) {
             Some(object) => (StatusCode::OK, object.to_string()),
