@@ -155,11 +155,13 @@ async fn watch(
 ) -> Seen {
     let mut reader = EventReader::new();
     let mut seen = Seen::default();
+    // Made once: to register anew for every frame would cost more than the frame.
+    let mut stop = std::pin::pin!(stopped.changed());
     loop {
         let frame = tokio::select! {
             biased;
             frame = body.frame() => frame,
-            _ = stopped.changed() => return seen,
+            _ = &mut stop => return seen,
         };
         let data = match frame {
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
