@@ -95,7 +95,7 @@ async fn figures(options: &Options, target: &Target, pids: &[NamedPid], names: &
     for watchers in WATCHERS {
         if names.contains(&format!("watch/{watchers}")) {
             ensure_objects(target).await?;
-            watches::measure(target, pids, watchers, options.write_rate, options.seconds, watches::DRAIN)
+            watches::measure(target, pids, watchers, options.write_rate, options.seconds, watches::SILENCE)
                 .await?
                 .print();
         }
@@ -149,7 +149,8 @@ mod tests {
         let target = Target::load(&path).unwrap();
         let names = ["create/16", "get/16", "update/16", "patch/1", "list", "pages"].map(str::to_string);
         figures(&options, &target, &options.pids, &names).await.unwrap();
-        let figure = watches::measure(&target, &options.pids, 30, 200, options.seconds, watches::DRAIN).await.unwrap();
+        let figure =
+            watches::measure(&target, &options.pids, 30, 200, options.seconds, watches::SILENCE).await.unwrap();
         assert_eq!(figure.more["lost"], 0);
         assert_eq!(figure.more["duplicated"], 0);
         assert_eq!(figure.count, Some(40 * 30));

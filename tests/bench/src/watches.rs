@@ -32,8 +32,11 @@ use crate::{
 
 const STREAMS_PER_CONNECTION: usize = 100;
 const WRITERS: usize = 16;
-/// How long watchers may lag behind the last write before what is missing counts as lost.
-pub(crate) const DRAIN: Duration = Duration::from_secs(10);
+/// What has not come when nothing at all has come for so long counts as lost: a server that falls behind is slow, one
+/// that falls silent has lost something.
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
+/// No server is waited for longer than this after the last write.
+const DRAIN_MAX: Duration = Duration::from_secs(120);
 /// How often is looked whether all has been delivered.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -59,7 +62,7 @@ pub(crate) async fn measure(
     watchers: usize,
     writes_per_second: u32,
     length: Duration,
-    drain: Duration,
+    silence: Duration,
 ) -> Result<Figure, Error> {
     let epoch = Instant::now();
     let progress = Arc::new(Progress::default());
@@ -75,10 +78,7 @@ pub(crate) async fn measure(
     let written = write(target, epoch, writes_per_second, length).await?;
     let write_time = begin.elapsed();
     let expected = (written.len() * watchers) as u64;
-    let deadline = Instant::now() + drain;
-    while progress.delivered.load(Ordering::Relaxed) < expected && Instant::now() < deadline {
-        tokio::time::sleep(POLL).await;
-    }
+    drain(&progress, expected, silence).await;
     let used = CpuTimes::read(pids)?.since(&before);
     let elapsed = begin.elapsed();
     // Duplicates would still come now.
@@ -103,6 +103,19 @@ pub(crate) async fn measure(
         .with("unexpected", audit.unexpected)
         .with("out_of_order", audit.out_of_order)
         .with("ended_early", audit.ended_count))
+}
+
+/// Waits until all is delivered, or nothing more comes.
+async fn drain(progress: &Progress, expected: u64, silence: Duration) {
+    let begin = Instant::now();
+    let (mut delivered, mut changed) = (0, begin);
+    while delivered < expected && changed.elapsed() < silence && begin.elapsed() < DRAIN_MAX {
+        tokio::time::sleep(POLL).await;
+        let now = progress.delivered.load(Ordering::Relaxed);
+        if now != delivered {
+            (delivered, changed) = (now, Instant::now());
+        }
+    }
 }
 
 /// Opens the watches at the current revision; all have been answered when this returns.
