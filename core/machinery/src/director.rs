@@ -114,6 +114,16 @@ fn route_labels<'a>(info: &RequestInfo, route: &'a str) -> RequestLabels<'a> {
     RequestLabels { verb, group: "", version: "", resource: "", subresource: route, scope: "" }
 }
 
+/// Answers for a resource that a known group version does not have: a Status, as the reference's router gives.
+pub struct UnknownResource;
+
+impl Handler for UnknownResource {
+    fn handle(self: Arc<Self>, context: Arc<Context>, request: Request) -> BoxFuture<'static, Response> {
+        let response = status_response(&context, request.headers(), &Status::page_not_found());
+        Box::pin(std::future::ready(response))
+    }
+}
+
 /// The end of the chain: 404, or 503 for a request that came before all paths were installed (A13).
 pub struct NotFound;
 
