@@ -112,6 +112,7 @@ impl Checker<'_> {
     fn check_special(&mut self, kind: Kind, value: &Value, go_type: &str, place: &Place<'_>) -> Result<(), String> {
         let refused = |go_type: &str| Err(self.type_error(value, go_type, place));
         match (kind, value) {
+            (Kind::Quantity, Value::String(text)) if is_plain_quantity(text) => Ok(()),
             (Kind::Quantity, Value::String(text)) => check_quantity(text),
             (Kind::Quantity, other) => check_quantity(&other.to_string()),
             (Kind::Time, Value::String(text)) => gotime::canonical(text, Layout::Seconds).map(|_| ()),
@@ -208,6 +209,14 @@ fn check_quantity(text: &str) -> Result<(), String> {
 /// One of the bytes that Go also takes as a list of numbers.
 pub(crate) fn byte_value(value: &Value) -> Option<u8> {
     if value.is_null() { Some(0) } else { u8::try_from(value.as_u64()?).ok() }
+}
+
+/// A quick look that settles most quantities: up to three digits and a usual suffix are fine, and canonical.
+pub(crate) fn is_plain_quantity(text: &str) -> bool {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    (1..=3).contains(&digits)
+        && !text.starts_with('0')
+        && matches!(&text[digits..], "" | "m" | "k" | "M" | "G" | "T" | "Ki" | "Mi" | "Gi" | "Ti")
 }
 
 /// Bytes of base64 as Go reads it: line breaks do not count.

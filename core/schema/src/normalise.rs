@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use triune_api::quantity::Quantity;
 
 use crate::{
-    check::{BASE64, byte_value, decode_base64},
+    check::{BASE64, byte_value, decode_base64, is_plain_quantity},
     facts::{Facts, Field, Kind, ShapeIndex},
     gotime::{self, Layout},
     walk::cursor,
@@ -173,14 +173,6 @@ fn normalise_quantity(value: &mut Value) {
     if let Ok(quantity) = canonical {
         *value = Value::String(quantity.canonical());
     }
-}
-
-/// A quick look that settles most quantities: up to three digits and a usual suffix are canonical.
-fn is_plain_quantity(text: &str) -> bool {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    (1..=3).contains(&digits)
-        && !text.starts_with('0')
-        && matches!(&text[digits..], "" | "m" | "k" | "M" | "G" | "T" | "Ki" | "Mi" | "Gi" | "Ti")
 }
 
 fn normalise_time(value: &mut Value, layout: Layout) {

@@ -1,0 +1,86 @@
+//! How long reading the facts and working with them takes:
+//! `cargo run -p triune-schema --example speed --config 'profile.dev.package."triune-schema".opt-level=3'`
+#![allow(clippy::disallowed_methods, reason = "an example may look at the clock")]
+
+use std::{hint::black_box, time::Instant};
+
+use serde_json::{Value, json};
+use triune_api::names::{GroupVersion, GroupVersionKind};
+use triune_schema::{Facts, openapi};
+
+const TABLE: &str = include_str!("../../kube/facts/types.txt");
+
+fn main() {
+    let facts = Facts::parse(TABLE).expect("the committed table can be read");
+    measure("read the table", 5, || Facts::parse(TABLE));
+    let pod = pod();
+    let declared = facts.type_of(&GroupVersionKind::new("", "v1", "Pod")).expect("pods are known");
+    println!("a pod of {} bytes:", pod.to_string().len());
+    measure("unknown_fields", 1000, || declared.unknown_fields(&pod));
+    measure("check_types", 1000, || declared.check_types(&pod));
+    measure("copy (for comparison)", 1000, || pod.clone());
+    let normalised = |mut pod: Value| {
+        declared.normalise(&mut pod);
+        pod
+    };
+    measure("copy and normalise", 1000, || normalised(pod.clone()));
+    let normal = normalised(pod.clone());
+    measure("copy and normalise what is normal", 1000, || normalised(normal.clone()));
+    let patch = json!({"spec": {"containers": [{"name": "c1", "image": "new"}], "$setElementOrder/containers": [{"name": "c0"}, {"name": "c1"}]}});
+    measure("copy and merge a small patch", 1000, || declared.strategic_merge(pod.clone(), patch.clone()));
+    measure("document of core/v1 with pods", 5, || {
+        let gvk = GroupVersionKind::new("", "v1", "Pod");
+        let verbs = ["create", "delete", "get", "list", "patch", "update", "watch"].map(String::from).to_vec();
+        let resource = openapi::ServedResource {
+            name: "pods".into(),
+            gvk,
+            namespaced: true,
+            verbs,
+            subresources: Vec::new(),
+            answers_delete_with_object: true,
+            schemas: None,
+        };
+        openapi::group_version_document(&facts, &GroupVersion::new("", "v1"), &[resource]).to_string()
+    });
+}
+
+/// Prints the mean of the best of ten batches: other work on the machine only adds.
+fn measure<Out>(what: &str, rounds: u32, run: impl Fn() -> Out) {
+    let batch = |_| {
+        let start = Instant::now();
+        for _ in 0..rounds {
+            black_box(run());
+        }
+        start.elapsed().as_secs_f64() * 1e6 / f64::from(rounds)
+    };
+    let best = (0..10).map(batch).fold(f64::INFINITY, f64::min);
+    println!("{best:9.2} us  {what}");
+}
+
+/// A pod as clusters have them.
+fn pod() -> Value {
+    let container = |number: usize| {
+        json!({
+            "name": format!("c{number}"), "image": "registry.example/some/image:v1.2.3", "imagePullPolicy": "IfNotPresent",
+            "args": ["--verbose", "--listen=:8080", "--config=/etc/config/config.yaml"],
+            "env": [{"name": "A", "value": "1"}, {"name": "NODE", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "spec.nodeName"}}}],
+            "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+            "resources": {"limits": {"cpu": "500m", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
+            "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http", "scheme": "HTTP"}, "periodSeconds": 10, "timeoutSeconds": 1, "successThreshold": 1, "failureThreshold": 3},
+            "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+            "volumeMounts": [{"name": "config", "mountPath": "/etc/config", "readOnly": true}],
+            "securityContext": {"allowPrivilegeEscalation": false, "runAsNonRoot": true, "capabilities": {"drop": ["ALL"]}},
+        })
+    };
+    let condition = |name: &str| json!({"type": name, "status": "True", "lastProbeTime": null, "lastTransitionTime": "2026-01-02T03:04:05Z"});
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "web-5d4f8c7b9-abcde", "namespace": "default", "uid": "0b5b7c1e-1f0c-4a52-9f0e-0d7f3a3c9b11", "resourceVersion": "12345",
+            "creationTimestamp": "2026-01-02T03:04:05Z", "labels": {"app": "web", "pod-template-hash": "5d4f8c7b9"}, "annotations": {"a.example/b": "c"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d4f8c7b9", "uid": "5f3cf1f2-5a39-4d3c-a0a1-6a3c52a6a3a1", "controller": true, "blockOwnerDeletion": true}]},
+        "spec": {"containers": [container(0), container(1)], "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "nodeName": "node-1", "serviceAccountName": "default",
+            "terminationGracePeriodSeconds": 30, "schedulerName": "default-scheduler", "securityContext": {}, "volumes": [{"name": "config", "configMap": {"name": "web", "defaultMode": 420}}],
+            "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}]},
+        "status": {"phase": "Running", "podIP": "10.0.0.1", "hostIP": "10.1.0.1", "startTime": "2026-01-02T03:04:05Z", "conditions": [condition("Initialized"), condition("Ready"), condition("PodScheduled")]},
+    })
+}
