@@ -24,6 +24,7 @@ use crate::{
     error::{OpenError, PathDisplay},
     folder::Folder,
     journal::{self, Damage, marker_key},
+    layout::lay_out,
     memory::FIRST_REVISION,
     queue::CommitQueue,
     shared::Shared,
@@ -75,25 +76,19 @@ struct EmbeddedEngine {
 
 impl EmbeddedEngine {
     fn open(folder: Folder, marker: Vec<u8>) -> Result<(EmbeddedEngine, Revision), OpenError> {
+        if folder.fresh {
+            lay_out_fresh(&folder)?;
+        }
         let refused = |error| engine_error(&folder, error);
-        let database = Database::builder(folder.engine())
-            .cache_size(CACHE_BYTES)
-            .worker_threads(WORKER_THREADS)
-            .max_journaling_size(JOURNAL_BYTES)
-            .journal_compression(CompressionType::None)
-            .manual_journal_persist(true)
-            .open()
-            .map_err(refused)?;
         let missing = |what: &str| OpenError::Corrupt {
             folder: PathDisplay(folder.path().to_owned()),
             detail: format!("{what} is missing"),
         };
+        let database = open_database(&folder.engine()).map_err(refused)?;
         if !folder.fresh && !database.keyspace_exists(KEYSPACE) {
             return Err(missing("the engine's keyspace"));
         }
-        let options =
-            || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).manual_journal_persist(true);
-        let rows = database.keyspace(KEYSPACE, options).map_err(refused)?;
+        let rows = open_rows(&database).map_err(refused)?;
         let revision = if folder.fresh {
             FIRST_REVISION
         } else {
@@ -132,6 +127,39 @@ impl EmbeddedEngine {
         write.insert(&self.rows, self.marker.clone(), revision);
         write.commit()
     }
+}
+
+fn open_database(path: &Path) -> fjall::Result<Database> {
+    Database::builder(path)
+        .cache_size(CACHE_BYTES)
+        .worker_threads(WORKER_THREADS)
+        .max_journaling_size(JOURNAL_BYTES)
+        .journal_compression(CompressionType::None)
+        .manual_journal_persist(true)
+        .open()
+}
+
+fn open_rows(database: &Database) -> fjall::Result<Keyspace> {
+    let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).manual_journal_persist(true);
+    database.keyspace(KEYSPACE, options)
+}
+
+/// An engine without rows, if that can be had without the engine's many waits for the disk.
+fn lay_out_fresh(folder: &Folder) -> Result<(), OpenError> {
+    let make = |path: &Path| {
+        let made = open_database(path).and_then(|database| open_rows(&database).map(drop));
+        made.map_err(std::io::Error::other)
+    };
+    let name = format!("triune-{:032x}", folder.store_id);
+    let mut more = vec![folder.format(), folder.path().to_owned()];
+    // The folder may be new, too. A parent that cannot be read cannot be synced, either.
+    let parent = std::fs::canonicalize(folder.path()).ok().and_then(|path| path.parent().map(Path::to_owned));
+    more.extend(parent.filter(|parent| std::fs::File::open(parent).is_ok()));
+    lay_out(&folder.engine(), &name, &more, make).map(drop).map_err(|error| OpenError::Io {
+        folder: PathDisplay(folder.path().to_owned()),
+        action: "make the engine's files".to_owned(),
+        error,
+    })
 }
 
 fn engine_error(folder: &Folder, error: fjall::Error) -> OpenError {

@@ -54,8 +54,8 @@ impl Folder {
         let found = read_format(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at("set mode 0700"))?;
         let (store_id, fresh) = match found {
-            Some(Format { store_id, ready: true }) => (store_id, false),
-            Some(Format { ready: false, .. }) | None => (store_id, true),
+            Some(Format { store_id, ready }) => (store_id, !ready),
+            None => (store_id, true),
         };
         let folder = Folder { path: path.to_owned(), store_id, fresh, _lock: lock };
         if fresh {
@@ -76,6 +76,11 @@ impl Folder {
         self.path.join(ENGINE)
     }
 
+    /// Its FORMAT file.
+    pub(crate) fn format(&self) -> PathBuf {
+        self.path.join(FORMAT)
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -90,9 +95,12 @@ impl Folder {
         let new = self.path.join(FORMAT_NEW);
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(Format { store_id: self.store_id, ready }.encode().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, self.path.join(FORMAT))?;
-        File::open(&self.path)?.sync_all()
+        if ready {
+            file.sync_all()?;
+        }
+        fs::rename(&new, self.format())?;
+        // `creating` may be lost: then there is nothing in the folder, or a FORMAT without text.
+        if ready { File::open(&self.path)?.sync_all() } else { Ok(()) }
     }
 }
 
@@ -171,6 +179,10 @@ fn read_format(path: &Path) -> Result<Option<Format>, OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(OpenError::Io { folder: display(path), action: "read FORMAT".to_owned(), error }),
     };
+    if text.is_empty() {
+        // `ready` is durable before it is FORMAT: this was `creating`, and its text was lost.
+        return Ok(None);
+    }
     let corrupt = || OpenError::Corrupt { folder: display(path), detail: "FORMAT is unreadable".to_owned() };
     let version = text.lines().next().and_then(|line| line.strip_prefix(MAGIC)).ok_or_else(corrupt)?.trim();
     if version != VERSION.to_string() {
@@ -229,6 +241,7 @@ mod tests {
         check(&[], "fresh");
         check(&[("LOCK", "12"), ("FORMAT.new", "tri")], "fresh");
         check(&[("FORMAT", &creating), ("engine.txt", "")], "fresh");
+        check(&[("FORMAT", ""), ("engine.txt", "")], "fresh");
         check(&[("FORMAT", &ready)], "ready");
         check(&[("notes.txt", "hello")], "is not a Triune data folder and is not empty (found \"notes.txt\")");
         check(&[("engine", "")], "is not a Triune data folder");

@@ -14,8 +14,9 @@ use triune_env::storage::{CommitError, KeyRange, Revision, TRANSACTION_SECONDS_M
 
 use crate::intent::Intent;
 
-/// Keys remembered at most; beyond it the oldest commits are forgotten. About 20 MB when full.
-const HISTORY_KEYS_MAX: usize = 131_072;
+/// Keys remembered at most; beyond it the oldest commits are forgotten. About 10 MB when full, and more than a second of
+/// the fastest writing that has been measured.
+const HISTORY_KEYS_MAX: usize = 65_536;
 /// Cleared ranges remembered at most: each validation looks at all of those after its read version.
 const HISTORY_RANGES_MAX: usize = 1_024;
 /// A commit older than the life of a transaction is of no use; one second allows for the wait in the queue.

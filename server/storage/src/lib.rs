@@ -17,6 +17,7 @@
 //! - [`queue`]: the commit thread, which waits for the disk so that no async worker does
 //! - [`embedded`](mod@embedded): rows in fjall, one batch and one fsync a group
 //! - [`folder`]: the data folder: whose it is, who holds it, whether it is finished
+//! - [`layout`]: the engine's first files, with few waits for the disk
 //! - [`journal`]: looks for damage before the engine opens its files
 //! - [`error`]: why a folder could not be opened
 
@@ -29,6 +30,7 @@ mod folder;
 mod history;
 mod intent;
 mod journal;
+mod layout;
 mod memory;
 mod queue;
 mod shared;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use triune_env::storage::{Isolation, Revision, Storage};
+use triune_env::storage::{Isolation, KeyRange, Revision, Storage, StorageError};
 use triune_storage::{OpenError, embedded};
 
 fn open(folder: &Path) -> Result<Arc<dyn Storage>, OpenError> {
@@ -240,4 +240,43 @@ async fn overwriting_the_same_keys_does_not_grow_the_folder_for_ever() {
     let storage = open(folder.path()).unwrap();
     assert_eq!(get(&storage, "key7").await, Some(Bytes::from(vec![(ROUNDS - 1) as u8; 2_000])));
     println!("largest {largest}, in the end {}", disk_bytes(folder.path()));
+}
+
+/// A table is not read when the folder is opened, so damage in it shows when a row of it is read: as an error, never as
+/// other bytes.
+#[tokio::test]
+async fn damage_in_a_table_is_an_error_of_the_read() {
+    const ROWS: usize = 400;
+    const ROW_BYTES: usize = 60_000;
+    let folder = tempfile::tempdir().unwrap();
+    let storage = open(folder.path()).unwrap();
+    for row in 0..ROWS {
+        set(&storage, &format!("key{row:04}"), &[row as u8; ROW_BYTES]).await;
+    }
+    let tables = folder.path().join("engine/keyspaces/1/tables");
+    let flushed = || fs::read_dir(&tables).unwrap().any(|table| table.unwrap().metadata().unwrap().len() > 4_000_000);
+    while !flushed() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    drop(storage);
+    for (path, mut bytes) in files(&tables) {
+        let third = bytes.len() / 3;
+        bytes[third] ^= 0x55;
+        fs::write(path, bytes).unwrap();
+    }
+    let storage = open(folder.path()).unwrap();
+    let mut damaged = 0;
+    for row in 0..ROWS {
+        let key = format!("key{row:04}");
+        let value = storage.begin().await.unwrap().get(key.as_bytes(), Isolation::Snapshot).await;
+        match value {
+            Ok(value) => assert!(value.unwrap().iter().all(|byte| *byte == row as u8), "{key} is not as written"),
+            Err(StorageError::Corrupt(_)) => damaged += 1,
+            Err(error) => panic!("{key}: {error}"),
+        }
+    }
+    assert!((1..ROWS / 2).contains(&damaged), "{damaged} rows are damaged");
+    let everything = KeyRange { start: Bytes::from_static(b"k"), end: Bytes::from_static(b"l") };
+    let scan = storage.begin().await.unwrap().range(everything, usize::MAX, false, Isolation::Snapshot).await;
+    assert!(matches!(scan, Err(StorageError::Corrupt(_))), "a scan passes over damage");
 }
