@@ -16,7 +16,13 @@ use triune_api::{
     names::{GroupResource, ObjectKey},
     selector::{FieldSelector, LabelSelector},
 };
-use triune_store::{EncodingId, ResourceCache, Store, StoreOptions, WatchItem, types::*};
+use triune_store::{
+    EncodingId, ResourceCache, Store, StoreOptions, WatchItem,
+    types::{
+        Attributes, AttributesOf, Change, Expect, ListAt, ListRequest, ListResult, Selection, WatchFrom, WatchRequest,
+        Write,
+    },
+};
 
 const OBJECTS: usize = 10_000;
 const BODY_BYTES: usize = 1_024;

@@ -27,6 +27,7 @@ use crate::{
     keys::RowKey,
     log::LogChange,
     options::ROWS_PER_READ,
+    scope::Scopes,
     state::{CacheState, Items},
     types::{AttributesOf, ReadError},
 };
@@ -57,7 +58,7 @@ impl ResourceCache {
             tickets: AtomicU64::new(0),
             refresher: tokio::sync::Mutex::default(),
             poke: Notify::new(),
-            events: Notify::new(),
+            scopes: Scopes::default(),
             progress: Notify::new(),
             namespaces: RwLock::default(),
             initial: crate::watch::InitialEvents::default(),
@@ -101,7 +102,7 @@ pub(crate) struct Shared {
     /// Wakes the tailer.
     poke: Notify,
     /// Wakes watchers: there are events, or the cache is retired.
-    pub(crate) events: Notify,
+    pub(crate) scopes: Scopes,
     /// Wakes reads that wait for the position or for the load.
     pub(crate) progress: Notify,
     pub(crate) namespaces: RwLock<BTreeSet<Arc<str>>>,
@@ -138,7 +139,7 @@ impl Shared {
     /// Ends watches, refuses reads.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
-        self.events.notify_waiters();
+        self.scopes.wake();
         self.progress.notify_waiters();
     }
 
@@ -270,19 +271,21 @@ impl Shared {
             let state = self.read();
             self.link(&state, changes)?
         };
-        let (advanced, trimmed) = {
+        let (advanced, woken, trimmed) = {
             let mut state = self.write();
             let before = state.position();
+            let keys = changes.iter().map(|change| (change.event.revision, change.event.key()));
+            let woken = self.scopes.note(before, keys);
             state.apply(changes, now, &self.base.options);
             if let Some(read_version) = read_version {
                 state.advance(read_version);
             }
-            (state.position() > before, state.trim(now, &self.base.options))
+            (state.position() > before, woken, state.trim(now, &self.base.options))
         };
         drop(trimmed);
         self.base.counters.log_rows.add(count);
-        if count > 0 {
-            self.events.notify_waiters();
+        for scope in woken {
+            scope.notify.notify_waiters();
         }
         if advanced {
             self.progress.notify_waiters();

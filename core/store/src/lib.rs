@@ -8,7 +8,7 @@
 //! - [`store`]: the store; `commit`: one write in one transaction
 //! - [`event`]: objects and changes as the cache holds them; `state`: the contents of a cache
 //! - [`cache`]: keeping it up; `load`: filling it; `log`: reading the log
-//! - `selection`, `token`, `list`: what lists show; [`watch`]: what watches show
+//! - `selection`, `token`, `list`: what lists show; [`watch`]: what watches show; `scope`: who is woken
 //! - `compact`, `expire`: what is removed by itself
 //!
 //! Promises: invariants S1 to S12 (storage) and W1 to W20 (list and watch) as tests name them.
@@ -31,6 +31,7 @@ mod expire;
 mod list;
 mod load;
 mod log;
+mod scope;
 mod selection;
 mod state;
 mod token;

@@ -49,13 +49,14 @@ impl Shared {
             if let Some((after, events)) = recent {
                 fresh.prefill(after, events, now);
             }
+            self.scopes.forget(position);
             std::mem::replace(&mut *state, fresh)
         };
         drop(replaced);
         self.base.counters.loads.one();
         self.loaded.store(true, Ordering::Release);
         self.progress.notify_waiters();
-        self.events.notify_waiters();
+        self.scopes.wake();
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use triune_api::names::ObjectKey;
 use crate::{
     event::{ChangeEvent, Entry},
     keys::{item_key, namespace_bounds},
+    scope::ScopeKey,
     types::{EventType, Selection},
 };
 
@@ -38,6 +39,11 @@ impl Filter {
     /// Whether every object is selected.
     pub(crate) fn is_everything(&self) -> bool {
         self.keys_only && self.namespace.is_none()
+    }
+
+    /// Which changes may concern it.
+    pub(crate) fn scope(&self) -> ScopeKey {
+        (self.namespace.clone(), self.name.clone())
     }
 
     /// What start keys of continue tokens are relative to: `namespace/`, or nothing.

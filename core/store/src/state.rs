@@ -66,10 +66,10 @@ pub(crate) enum StateAt {
     Future,
 }
 
-/// What a watcher finds behind its position.
+/// What a watcher finds after its position.
 pub(crate) enum Behind {
-    /// Changes, perhaps none, and how far the watcher has seen now.
-    Events { events: Vec<Arc<ChangeEvent>>, seen: Revision },
+    /// What there was, perhaps nothing; how far the watcher has seen now.
+    Seen(Revision),
     /// The window begins after its position.
     Log { until: Revision },
 }
@@ -200,33 +200,35 @@ impl CacheState {
         self.window.range(first..end).map(|(_, event)| event.clone()).collect()
     }
 
-    /// Up to `limit` changes above `after` for which `wanted` holds, looking at no more than `look_max`.
+    /// Takes up to `limit` changes above `after` for which `wanted` holds, looking at no more than `look_max`.
     pub(crate) fn behind(
         &self,
         after: Revision,
         limit: usize,
         look_max: usize,
         wanted: impl Fn(&ChangeEvent) -> bool,
+        events: &mut Vec<Arc<ChangeEvent>>,
     ) -> Behind {
         if after < self.window_start {
             return Behind::Log { until: self.window_start };
         }
         let first = self.window.partition_point(|(_, event)| event.revision <= after);
-        let mut events = Vec::new();
         let mut seen = after;
         for (_, event) in self.window.range(first..).take(look_max) {
             if events.len() == limit {
-                return Behind::Events { events, seen };
+                return Behind::Seen(seen);
             }
             seen = event.revision;
             if wanted(event) {
                 events.push(event.clone());
             }
         }
-        if self.window.len() - first <= look_max {
-            seen = seen.max(self.position);
-        }
-        Behind::Events { events, seen }
+        Behind::Seen(if self.window.len() - first <= look_max { seen.max(self.position) } else { seen })
+    }
+
+    /// Whether the window begins after `position`.
+    pub(crate) fn is_behind_window(&self, position: Revision) -> bool {
+        position < self.window_start
     }
 }
 

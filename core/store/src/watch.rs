@@ -20,8 +20,10 @@ use triune_env::BoxFuture;
 
 use crate::{
     Revision,
-    cache::ResourceCache,
+    base::yield_now,
+    cache::{ResourceCache, Shared},
     event::{ChangeEvent, Entry},
+    scope::Scope,
     selection::Filter,
     state::{Behind, Items},
     types::{EventType, ListAt, ReadError, WatchFrom, WatchRequest},
@@ -60,17 +62,9 @@ pub enum WatchItem {
 /// A watch. Dropping it ends it.
 pub struct Watcher {
     cache: Arc<ResourceCache>,
-    filter: Filter,
     phase: Phase,
-    /// Everything up to here has been given, or does not concern this watch.
-    position: Revision,
-    /// Read from the log, not given yet; their last revision is not above `log_position`.
-    behind: VecDeque<Arc<ChangeEvent>>,
-    /// How far the log has been read; when `behind` is empty the position follows it.
-    log_position: Revision,
-    bookmarks: bool,
-    bookmark_wanted: bool,
-    bookmark_timer: Option<BoxFuture<'static, ()>>,
+    cursor: Cursor,
+    bookmarks: Bookmarks,
 }
 
 enum Phase {
@@ -85,6 +79,26 @@ enum Phase {
     Ended,
 }
 
+/// Where a watch is.
+struct Cursor {
+    filter: Filter,
+    scope: Arc<Scope>,
+    /// Everything up to here has been given, or does not concern this watch.
+    position: Revision,
+    /// Read from the log, not given yet; their last revision is not above `log_position`.
+    behind: VecDeque<Arc<ChangeEvent>>,
+    /// How far the log has been read; when `behind` is empty the position follows it.
+    log_position: Revision,
+    /// Taken from the window; empty between calls.
+    taken: Vec<Arc<ChangeEvent>>,
+}
+
+struct Bookmarks {
+    enabled: bool,
+    wanted: bool,
+    timer: Option<BoxFuture<'static, ()>>,
+}
+
 impl ResourceCache {
     /// Watches; see [`WatchRequest`].
     pub async fn watch(self: &Arc<Self>, request: WatchRequest) -> Result<Watcher, ReadError> {
@@ -94,6 +108,7 @@ impl ResourceCache {
             WatchFrom::StateNotOlderThan(revision) => Some(ListAt::NotOlderThan(revision)),
             WatchFrom::After(_) | WatchFrom::Now => None,
         };
+        let filter = Filter::new(request.selection);
         let (phase, position) = match (from_state, request.from) {
             (Some(at), _) => {
                 let (items, revision) = self.state(at).await?;
@@ -106,25 +121,25 @@ impl ResourceCache {
             }
             (None, _) => (Phase::Live, self.refresh().await?),
         };
-        self.shared.base.counters.watches_open.one();
-        Ok(Watcher {
-            cache: self.clone(),
-            filter: Filter::new(request.selection),
-            phase,
-            position,
-            behind: VecDeque::new(),
-            log_position: Revision(0),
-            bookmarks: request.bookmarks,
-            bookmark_wanted: false,
-            bookmark_timer: None,
-        })
+        let shared = &self.shared;
+        shared.base.counters.watches_open.one();
+        let scope = {
+            let state = shared.read();
+            shared.scopes.join(&filter.scope(), state.position())
+        };
+        let (behind, log_position, taken) = (VecDeque::new(), Revision(0), Vec::new());
+        let cursor = Cursor { filter, scope, position, behind, log_position, taken };
+        let bookmarks = Bookmarks { enabled: request.bookmarks, wanted: false, timer: None };
+        Ok(Watcher { cache: self.clone(), phase, cursor, bookmarks })
     }
 
     /// Whether the changes after `revision` are all still there (W12). A revision that is still to come is fine.
     async fn check_start(&self, revision: Revision) -> Result<(), ReadError> {
         let shared = &self.shared;
         shared.wait_loaded().await?;
-        let Behind::Log { .. } = shared.read().behind(revision, 0, 0, |_| false) else { return Ok(()) };
+        if !shared.read().is_behind_window(revision) {
+            return Ok(());
+        }
         let floor = shared.floor_now().await?;
         if revision < floor { Err(ReadError::Compacted { asked: revision, oldest: floor }) } else { Ok(()) }
     }
@@ -145,6 +160,7 @@ impl Watcher {
                     if !items.is_empty() {
                         return self.counted(items);
                     }
+                    yield_now().await;
                 }
                 Phase::Live => {
                     let items = self.live(max).await;
@@ -158,7 +174,7 @@ impl Watcher {
 
     /// Asks for a bookmark now, after what is ready: before the end of the request. Does nothing if bookmarks are off.
     pub fn request_bookmark(&mut self) {
-        self.bookmark_wanted = self.bookmarks;
+        self.bookmarks.wanted = self.bookmarks.enabled;
     }
 
     fn counted(&self, items: Vec<WatchItem>) -> Vec<WatchItem> {
@@ -166,30 +182,35 @@ impl Watcher {
         items
     }
 
+    fn failed(&mut self, error: ReadError) -> Vec<WatchItem> {
+        self.phase = Phase::Ended;
+        vec![WatchItem::Error(error)]
+    }
+
     /// The next initial events, and the end mark after the last.
     fn initial(&mut self, max: usize) -> Vec<WatchItem> {
         let Phase::Initial { items, after, end_mark } = &mut self.phase else { return Vec::new() };
         let start = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(after.to_string()));
+        let filter = &self.cursor.filter;
         let mut batch = Vec::new();
         let shared = &self.cache.shared;
-        let range = items.range::<_, Arc<str>>(self.filter.range(start));
-        let mut last = None;
-        for (item, entry) in range.filter(|(_, entry)| self.filter.matches(entry)).take(max) {
-            last = Some(item.clone());
-            let change = shared.initial.event(entry, shared.base.now(), shared.base.options.initial_bytes_max);
-            batch.push(WatchItem::Change {
-                event_type: EventType::Added,
-                entry: entry.clone(),
-                revision: entry.revision,
-                change,
-            });
+        let (now, bytes_max) = (shared.base.now(), shared.base.options.initial_bytes_max);
+        for (looked, (item, entry)) in items.range::<_, Arc<str>>(filter.range(start)).enumerate() {
+            if batch.len() == max || looked == LOOK_MAX {
+                return batch;
+            }
+            *after = Some(item.clone());
+            if filter.matches(entry) {
+                let change = shared.initial.event(entry, now, bytes_max);
+                let (event_type, revision) = (EventType::Added, entry.revision);
+                batch.push(WatchItem::Change { event_type, entry: entry.clone(), revision, change });
+            }
         }
         if batch.len() == max {
-            *after = last;
             return batch;
         }
         if *end_mark {
-            batch.push(WatchItem::Bookmark { revision: self.position, initial_events_end: true });
+            batch.push(WatchItem::Bookmark { revision: self.cursor.position, initial_events_end: true });
         }
         self.phase = Phase::Live;
         batch
@@ -197,31 +218,62 @@ impl Watcher {
 
     /// One round of the live phase: events, or a bookmark, or nothing after a wake-up.
     async fn live(&mut self, max: usize) -> Vec<WatchItem> {
-        let cache = self.cache.clone();
-        let mut notified = std::pin::pin!(cache.shared.events.notified());
-        notified.as_mut().enable();
-        match self.take(max).await {
-            Ok(items) if !items.is_empty() => return items,
-            Ok(_) => {}
-            Err(error) => {
-                self.phase = Phase::Ended;
-                return vec![WatchItem::Error(error)];
-            }
+        match self.cursor.take(&self.cache.shared, max).await {
+            Ok(items) if items.is_empty() => {}
+            Ok(items) => return items,
+            Err(error) => return self.failed(error),
         }
-        if cache.shared.is_retired() {
-            return Vec::new();
-        }
-        if self.bookmark_wanted {
+        if self.bookmarks.wanted {
             return self.bookmark(max).await;
         }
-        self.wait(notified).await;
+        let scope = self.cursor.scope.clone();
+        let mut notified = std::pin::pin!(scope.notify.notified());
+        notified.as_mut().enable();
+        // What came before the wake-up was armed is seen here, what comes after it wakes.
+        if !self.cursor.may_have_more() && !self.cache.shared.is_retired() {
+            self.bookmarks.wait(&self.cache.shared, notified).await;
+        }
         Vec::new()
     }
 
+    /// A bookmark at the newest position that can be had; or events, if there are some after all.
+    async fn bookmark(&mut self, max: usize) -> Vec<WatchItem> {
+        // If the log cannot be read now, the position is what it is.
+        let _ = self.cache.refresh().await;
+        match self.cursor.take(&self.cache.shared, max).await {
+            Ok(items) if items.is_empty() => {}
+            Ok(items) => return items,
+            Err(error) => return self.failed(error),
+        }
+        self.bookmarks.wanted = false;
+        self.bookmarks.timer = None;
+        // A watch that starts in the future has nothing to say before its start.
+        if !self.cursor.follow(&self.cache.shared) {
+            return Vec::new();
+        }
+        vec![WatchItem::Bookmark { revision: self.cursor.position, initial_events_end: false }]
+    }
+}
+
+impl Cursor {
+    /// Whether [`Cursor::take`] may find something now.
+    fn may_have_more(&self) -> bool {
+        !self.behind.is_empty() || self.scope.has_news(self.position.max(self.log_position))
+    }
+
+    /// Moves to the cache's position, if nothing up to it concerns this watch; false if the cache is not there yet.
+    fn follow(&mut self, shared: &Shared) -> bool {
+        let state = shared.read();
+        if !self.may_have_more() {
+            self.position = self.position.max(self.log_position).max(state.position());
+        }
+        state.position() >= self.position
+    }
+
     /// Events after the position, without waiting for new ones.
-    async fn take(&mut self, max: usize) -> Result<Vec<WatchItem>, ReadError> {
+    async fn take(&mut self, shared: &Shared, max: usize) -> Result<Vec<WatchItem>, ReadError> {
         let mut items = Vec::new();
-        loop {
+        while self.may_have_more() {
             while let Some(event) = self.behind.pop_front() {
                 self.position = event.revision;
                 items.extend(self.show(event));
@@ -230,11 +282,7 @@ impl Watcher {
                 }
             }
             self.position = self.position.max(self.log_position);
-            let shared = &self.cache.shared;
-            let found = shared.read().behind(self.position, max - items.len(), LOOK_MAX, |event| {
-                event.key().is_some_and(|key| self.filter.matches_key(key))
-            });
-            match found {
+            match self.take_from_window(shared, max - items.len()) {
                 Behind::Log { .. } if !items.is_empty() => return Ok(items),
                 Behind::Log { until } => {
                     let (events, all) = shared.events_from_log(self.position, until).await?;
@@ -242,16 +290,27 @@ impl Watcher {
                     self.log_position = if all { until } else { events.last().map_or(until, |event| event.revision) };
                     self.behind = events.into();
                 }
-                Behind::Events { events, seen } => {
+                Behind::Seen(seen) => {
                     let progress = seen > self.position;
                     self.position = seen;
-                    items.extend(events.into_iter().filter_map(|event| self.show(event)));
+                    let mut taken = std::mem::take(&mut self.taken);
+                    items.extend(taken.drain(..).filter_map(|event| self.show(event)));
+                    self.taken = taken;
                     if !items.is_empty() || !progress {
                         return Ok(items);
                     }
                 }
             }
         }
+        Ok(items)
+    }
+
+    fn take_from_window(&mut self, shared: &Shared, limit: usize) -> Behind {
+        let Cursor { filter, scope, position, taken, .. } = self;
+        let state = shared.read();
+        *position = scope.pass_over(*position);
+        let wanted = |event: &ChangeEvent| event.key().is_some_and(|key| filter.matches_key(key));
+        state.behind(*position, limit, LOOK_MAX, wanted, taken)
     }
 
     fn show(&self, event: Arc<ChangeEvent>) -> Option<WatchItem> {
@@ -259,44 +318,25 @@ impl Watcher {
         let entry = event.shown(event_type)?.clone();
         Some(WatchItem::Change { event_type, entry, revision: event.revision, change: event })
     }
+}
 
-    /// A bookmark at the newest position that can be had; or events, if there are some after all.
-    async fn bookmark(&mut self, max: usize) -> Vec<WatchItem> {
-        // If the log cannot be read now, the position is what it is.
-        let _ = self.cache.refresh().await;
-        match self.take(max).await {
-            Ok(items) if !items.is_empty() => return items,
-            Ok(_) => {}
-            Err(error) => {
-                self.phase = Phase::Ended;
-                return vec![WatchItem::Error(error)];
-            }
-        }
-        self.bookmark_wanted = false;
-        self.bookmark_timer = None;
-        // A watch that starts in the future has nothing to say before its start.
-        if self.cache.shared.read().position() < self.position {
-            return Vec::new();
-        }
-        vec![WatchItem::Bookmark { revision: self.position, initial_events_end: false }]
-    }
-
+impl Bookmarks {
     /// Waits for events or for the time of the next bookmark.
-    async fn wait(&mut self, mut notified: Pin<&mut impl Future<Output = ()>>) {
-        if self.bookmarks && self.bookmark_timer.is_none() {
-            let base = &self.cache.shared.base;
-            self.bookmark_timer = Some(base.env.sleep(base.jittered(base.options.bookmark_interval)));
+    async fn wait(&mut self, shared: &Shared, mut notified: Pin<&mut impl Future<Output = ()>>) {
+        if self.enabled && self.timer.is_none() {
+            let base = &shared.base;
+            self.timer = Some(base.env.sleep(base.jittered(base.options.bookmark_interval)));
         }
         std::future::poll_fn(|context| {
             if notified.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
-            let Some(timer) = &mut self.bookmark_timer else { return Poll::Pending };
+            let Some(timer) = &mut self.timer else { return Poll::Pending };
             if timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            self.bookmark_timer = None;
-            self.bookmark_wanted = true;
+            self.timer = None;
+            self.wanted = true;
             Poll::Ready(())
         })
         .await;
@@ -305,6 +345,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
+        self.cache.shared.scopes.leave(&self.cursor.filter.scope());
         self.cache.shared.base.counters.watches_open.less_one();
     }
 }

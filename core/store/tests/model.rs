@@ -10,10 +10,21 @@ use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
 use support::*;
+use triune_api::selector::FieldSelector;
 use triune_store::{Revision, StoreOptions, WatchItem, Watcher, types::*};
 
 const PATHS: [&str; 7] = ["a/x", "a/y", "a-b/x", "b/x", "b/y", "b/z", "c"];
-const SELECTIONS: [(&str, &str); 5] = [("", ""), ("a", ""), ("", "app=one"), ("b", "app!=one"), ("b", "app=none")];
+/// Namespace, labels, fields.
+const SELECTIONS: [(&str, &str, &str); 8] = [
+    ("", "", ""),
+    ("a", "", ""),
+    ("", "app=one", ""),
+    ("b", "app!=one", ""),
+    ("b", "app=none", ""),
+    ("", "", "metadata.name=x"),
+    ("b", "app=one", "metadata.name=x"),
+    ("", "", "metadata.namespace=a"),
+];
 const APPS: [&str; 2] = ["one", "two"];
 
 #[derive(Debug, Clone)]
@@ -246,7 +257,8 @@ impl Test {
     }
 
     fn check_remaining(&self, selection: usize, page: &ListResult, left: usize) {
-        let known = SELECTIONS[selection].1.is_empty() && left > 0;
+        let (_, labels, fields) = SELECTIONS[selection];
+        let known = labels.is_empty() && fields.is_empty() && left > 0;
         assert_eq!(page.remaining, known.then_some(left as u64), "the remaining items are counted");
         assert_eq!(page.continue_token.is_some(), left > 0, "a token if and only if more is to come");
     }
@@ -358,7 +370,7 @@ impl Test {
         self.watching[index].watcher.request_bookmark();
         let next = self.watching[index].watcher.next(max);
         let items = tokio::time::timeout(Duration::from_secs(5), next).await.expect("W7: something is expected");
-        assert!(!items.is_empty() && items.len() <= max + 1);
+        assert!(!items.is_empty() && items.len() <= max);
         for item in items {
             if let WatchItem::Error(error) = &item {
                 assert!(matches!(error, ReadError::Compacted { .. }), "{error}");
@@ -411,16 +423,13 @@ impl Test {
     }
 }
 
-fn select(selection: usize) -> Selection {
-    selection_of(SELECTIONS[selection])
-}
-
-fn selection_of((namespace, labels): (&str, &str)) -> Selection {
-    selection(namespace, labels)
+fn select(index: usize) -> Selection {
+    let (namespace, labels, fields) = SELECTIONS[index];
+    Selection { fields: FieldSelector::parse(fields).unwrap(), ..selection(namespace, labels) }
 }
 
 fn matches(selection: usize, path: &str, app: &str) -> bool {
-    let (namespace, labels) = SELECTIONS[selection];
+    let (namespace, labels, fields) = SELECTIONS[selection];
     let in_namespace = namespace.is_empty() || path.split_once('/').is_some_and(|(of, _)| of == namespace);
     let selected = match labels {
         "" => true,
@@ -428,7 +437,12 @@ fn matches(selection: usize, path: &str, app: &str) -> bool {
         "app!=one" => app != "one",
         _ => false,
     };
-    in_namespace && selected
+    let by_key = match fields {
+        "metadata.name=x" => path.ends_with("/x"),
+        "metadata.namespace=a" => path.starts_with("a/"),
+        _ => true,
+    };
+    in_namespace && selected && by_key
 }
 
 /// In the order of lists: that of the paths, not of what is shown after them.
