@@ -224,7 +224,7 @@ impl Watcher {
             Err(error) => return self.failed(error),
         }
         if self.bookmarks.wanted {
-            return self.bookmark(max).await;
+            return Box::pin(self.bookmark(max)).await;
         }
         let scope = self.cursor.scope.clone();
         let mut notified = std::pin::pin!(scope.notify.notified());
@@ -285,7 +285,8 @@ impl Cursor {
             match self.take_from_window(shared, max - items.len()) {
                 Behind::Log { .. } if !items.is_empty() => return Ok(items),
                 Behind::Log { until } => {
-                    let (events, all) = shared.events_from_log(self.position, until).await?;
+                    // Boxed, as is what else is rare: the future of a delivery stays small.
+                    let (events, all) = Box::pin(shared.events_from_log(self.position, until)).await?;
                     shared.base.counters.watch_resumes.one();
                     self.log_position = if all { until } else { events.last().map_or(until, |event| event.revision) };
                     self.behind = events.into();
