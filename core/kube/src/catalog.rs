@@ -9,7 +9,7 @@ use base64::Engine as _;
 use sha2::{Digest, Sha256};
 use triune_api::names::{GroupResource, GroupVersion, GroupVersionKind};
 use triune_machinery::registry::{Resource, ScalePaths, Serving, Subresource};
-use triune_schema::Facts;
+use triune_schema::{Facts, FactsError};
 
 use crate::{
     kind::{FinalizeStrategy, Flags, MainStrategy, NameRule, StatusMetadata, StatusStrategy},
@@ -41,6 +41,11 @@ pub struct GroupPriority {
     pub group_priority_minimum: i32,
     /// `versionPriority` of its APIService: the version with the highest is preferred.
     pub version_priority: i32,
+}
+
+/// The types of the built-in kinds.
+pub fn facts() -> Result<Arc<Facts>, FactsError> {
+    Facts::parse(include_str!("../facts/types.txt"))
 }
 
 /// The built-in groups in the order of discovery; of a group's versions the preferred one comes first.

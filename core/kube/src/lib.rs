@@ -23,5 +23,5 @@ pub mod tables;
 pub mod tree;
 
 pub use bootstrap::{BootstrapOptions, bootstrap_objects, ensure_bootstrap};
-pub use catalog::{CatalogError, GroupPriority, group_priorities, resources, resources_with};
+pub use catalog::{CatalogError, GroupPriority, facts, group_priorities, resources, resources_with};
 pub use settings::{NodePorts, ServiceRange, Settings};

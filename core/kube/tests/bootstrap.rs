@@ -9,7 +9,6 @@ use triune_api::{
 use triune_env::Env;
 use triune_kube::{BootstrapOptions, Settings, bootstrap_objects, ensure_bootstrap};
 use triune_machinery::registry::Resource;
-use triune_schema::Facts;
 use triune_store::{
     Store, StoreOptions,
     types::{Change, Expect, Write},
@@ -32,7 +31,7 @@ async fn store(env: &Env) -> Result<Arc<Store>, Box<dyn Error>> {
 }
 
 fn resources() -> Result<Vec<Arc<Resource>>, Box<dyn Error>> {
-    Ok(triune_kube::resources(&Facts::parse("")?)?.into_iter().map(Arc::new).collect())
+    Ok(triune_kube::resources(&triune_kube::facts()?)?.into_iter().map(Arc::new).collect())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

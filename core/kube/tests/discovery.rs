@@ -6,13 +6,12 @@ use std::fmt::Write;
 
 use triune_api::names::GroupVersionKind;
 use triune_machinery::registry::Resource;
-use triune_schema::Facts;
 
 const GOLDEN: &str = include_str!("discovery.golden");
 
 #[test]
 fn the_catalogue_is_what_the_reference_lists() -> Result<(), Box<dyn std::error::Error>> {
-    let resources = triune_kube::resources(&Facts::parse("")?)?;
+    let resources = triune_kube::resources(&triune_kube::facts()?)?;
     let mut text = String::new();
     let mut group_version = None;
     for resource in &resources {
@@ -63,9 +62,17 @@ fn kind(gvk: &GroupVersionKind, parent: &GroupVersionKind) -> String {
 #[test]
 fn every_served_version_has_a_priority() -> Result<(), Box<dyn std::error::Error>> {
     let priorities = triune_kube::group_priorities()?;
-    for resource in triune_kube::resources(&Facts::parse("")?)? {
+    for resource in triune_kube::resources(&triune_kube::facts()?)? {
         let group_version = resource.gvk.group_version();
         assert!(priorities.iter().any(|priority| priority.group_version == group_version), "{group_version}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_kind_has_a_type() -> Result<(), Box<dyn std::error::Error>> {
+    for resource in triune_kube::resources(&triune_kube::facts()?)? {
+        assert!(resource.schema.is_some(), "{:?}", resource.gvk);
     }
     Ok(())
 }
@@ -74,7 +81,7 @@ fn every_served_version_has_a_priority() -> Result<(), Box<dyn std::error::Error
 fn every_table_has_a_cell_a_column() -> Result<(), Box<dyn std::error::Error>> {
     let now = "2026-11-24T08:00:00Z".parse()?;
     let object = serde_json::json!({"metadata": {"name": "a", "creationTimestamp": "2026-11-24T07:59:30Z"}});
-    for resource in triune_kube::resources(&Facts::parse("")?)? {
+    for resource in triune_kube::resources(&triune_kube::facts()?)? {
         let columns = resource.strategy.columns();
         let cells = resource.strategy.cells(&object, now);
         assert_eq!(columns.len(), cells.len(), "{}", resource.name);

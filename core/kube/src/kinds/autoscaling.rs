@@ -237,6 +237,8 @@ pub fn to_v1(mut object: Value) -> Value {
     if let Some(status) = tree::object_mut(&mut object, "/status") {
         remove(status, "currentMetrics");
         remove(status, "conditions");
+        // The v1 form writes zeros that the v2 form leaves out, and the other way round.
+        fill(status, "currentReplicas", 0);
         let is_cpu = |metric: &&Value| tree::text(metric, "/resource/name") == "cpu";
         let measured = current.iter().rev().filter(is_cpu);
         if let Some(percent) =
@@ -295,6 +297,11 @@ pub fn to_v2(mut object: Value) -> Value {
         } else if let Some(percent) = cpu {
             let measured = json!({"name": "cpu", "current": {"averageUtilization": percent}});
             set(status, "currentMetrics", json!([{"type": "Resource", "resource": measured}]));
+        } else {
+            set(status, "currentMetrics", Value::Null);
+        }
+        if tree::integer(status, "/currentReplicas") == Some(0) {
+            remove(status, "currentReplicas");
         }
         if let Some(conditions) = conditions {
             set(status, "conditions", conditions);

@@ -14,7 +14,10 @@ use crate::{
 /// `batch/v1 Job`. Deletes that name no policy orphan its pods, as ever.
 pub static JOBS: Kind = Kind {
     defaults: job_defaults,
-    create: |_, _, job| generate_selector(job),
+    create: |_, _, job| {
+        generate_selector(job);
+        labels_of_template(job);
+    },
     validate: |job, errors| {
         validation::selector_of_job(job, errors);
         validate_job_spec(job, "/spec", "spec", errors);
@@ -76,6 +79,11 @@ fn job_defaults(job: &mut Value) {
             fill_unset(pattern, "status", "True");
         }
     }
+    labels_of_template(job);
+}
+
+/// A job without labels has those of its pods, the generated ones included.
+fn labels_of_template(job: &mut Value) {
     let labels = tree::map(job, "/spec/template/metadata/labels").filter(|labels| !labels.is_empty()).cloned();
     if let Some(labels) = labels {
         validation::labels_from_template(job, labels);

@@ -66,7 +66,7 @@ pub static IP_ADDRESSES: Kind = Kind {
 /// `rbac.authorization.k8s.io/v1 RoleBinding`.
 pub static ROLE_BINDINGS: Kind = Kind {
     defaults: binding_defaults,
-    validate: |object, errors| validate_binding(object, &["ClusterRole", "Role"], errors),
+    validate: |object, errors| validate_binding(object, &["Role", "ClusterRole"], errors),
     validate_update: |old, new, errors| validation::immutable(old, new, "/roleRef", "roleRef", errors),
     table: cluster::ROLE_BINDINGS,
     ..Kind::GENERIC
@@ -333,7 +333,7 @@ fn validate_binding(object: &Value, kinds: &[&str], errors: &mut Vec<FieldError>
             "ServiceAccount" => ("ServiceAccount", ""),
             kind @ ("User" | "Group") => (kind, RBAC),
             other => {
-                let supported = ["Group", "ServiceAccount", "User"];
+                let supported = ["ServiceAccount", "User", "Group"];
                 errors.push(FieldError::not_supported(&format!("{path}.kind"), &json!(other), &supported));
                 continue;
             }

@@ -48,6 +48,12 @@ pub static STATEFUL_SETS: Kind = Kind {
 /// `apps/v1 DaemonSet`.
 pub static DAEMON_SETS: Kind = Kind {
     defaults: daemon_set_defaults,
+    create: |_, _, daemon_set| set_template_generation(daemon_set, 1),
+    update: |_, _, old, new| {
+        let before = template_generation(old);
+        let changed = old.pointer("/spec/template") != new.pointer("/spec/template");
+        set_template_generation(new, before + i64::from(changed));
+    },
     validate: |object, errors| validate_selector_and_template(object, "daemonset", "DaemonSet", errors),
     validate_update: selector_is_immutable,
     table: tables::DAEMON_SETS,
@@ -164,6 +170,23 @@ fn daemon_set_defaults(object: &mut Value) {
         }
     }
     pod_spec::template_defaults(spec, "template");
+}
+
+/// Counts the templates of a daemon set, for clients of versions that had a field for it.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn template_generation(daemon_set: &Value) -> i64 {
+    let annotations = tree::map(daemon_set, "/metadata/annotations");
+    let text = annotations.and_then(|annotations| annotations.get(TEMPLATE_GENERATION)).and_then(Value::as_str);
+    text.and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+fn set_template_generation(daemon_set: &mut Value, generation: i64) {
+    if let Some(metadata) = child(daemon_set, "metadata")
+        && let Some(annotations) = child(metadata, "annotations")
+    {
+        tree::set(annotations, TEMPLATE_GENERATION, generation.to_string());
+    }
 }
 
 /// Selector and labels are the template's where they are not given.
