@@ -1,8 +1,10 @@
 // Answers how the reference's code decodes, normalises and patches objects, so that tests can compare.
 //
-// It reads one JSON object a line, {"group", "version", "kind", "object", "patch"}, and writes one for each: without a
-// patch {"error"} or {"unknown", "object"}, what decoding into the Go type and encoding again leaves; with a patch
-// {"error"} or {"object"}, the strategic merge.
+// It reads one JSON object a line, {"group", "version", "kind", "object", "patch", "modified"}, and writes one for each:
+// {"error"}, or
+//   - with a patch {"object"}: the strategic merge
+//   - with a modified object {"patch", "object"}: the strategic patch between the two, and its merge
+//   - else {"unknown", "object"}: what decoding into the Go type and encoding again leaves
 package main
 
 import (
@@ -23,12 +25,14 @@ import (
 type question struct {
 	Group, Version, Kind string
 	Object, Patch        json.RawMessage
+	Modified             json.RawMessage
 }
 
 type answer struct {
 	Error   string      `json:"error,omitempty"`
 	Unknown []string    `json:"unknown,omitempty"`
 	Object  interface{} `json:"object,omitempty"`
+	Patch   interface{} `json:"patch,omitempty"`
 }
 
 func main() {
@@ -59,6 +63,16 @@ func reply(types *runtime.Scheme, line []byte) (given answer) {
 	object, err := types.New(schema.GroupVersionKind{Group: asked.Group, Version: asked.Version, Kind: asked.Kind})
 	if err != nil {
 		return answer{Error: err.Error()}
+	}
+	if asked.Modified != nil {
+		patch, err := strategicpatch.CreateTwoWayMergePatch(asked.Object, asked.Modified, object)
+		if err != nil {
+			return answer{Error: err.Error()}
+		}
+		asked.Patch = patch
+		given = merge(object, asked)
+		given.Patch = json.RawMessage(patch)
+		return given
 	}
 	if asked.Patch != nil {
 		return merge(object, asked)

@@ -31,12 +31,13 @@ struct Case {
     name: String,
     declared: TypeRef,
     object: Value,
-    patch: Option<Value>,
+    /// A patch, or under `modified` what the object is changed to.
+    more: Option<(&'static str, Value)>,
 }
 
 fn cases(
     facts: &Arc<Facts>,
-    mut change: impl FnMut(&mut Dice, &Value) -> (Value, Option<Value>),
+    mut change: impl FnMut(&mut Dice, &Value) -> (Value, Option<(&'static str, Value)>),
     rounds: usize,
 ) -> Vec<Case> {
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
@@ -44,8 +45,8 @@ fn cases(
     for (name, sample) in json_files(module_folder("k8s.io/api@v0.37.2").join("testdata/HEAD")) {
         let declared = facts.type_of(&kind_of(&name)).unwrap();
         for _ in 0..rounds {
-            let (object, patch) = change(&mut dice, &sample);
-            cases.push(Case { name: name.clone(), declared: declared.clone(), object, patch });
+            let (object, more) = change(&mut dice, &sample);
+            cases.push(Case { name: name.clone(), declared: declared.clone(), object, more });
         }
     }
     cases
@@ -65,8 +66,8 @@ fn ask(cases: &[Case]) -> Vec<Value> {
         let gvk = kind_of(&case.name);
         let mut question =
             json!({"group": *gvk.group, "version": *gvk.version, "kind": *gvk.kind, "object": case.object});
-        if let Some(patch) = &case.patch {
-            question["patch"] = patch.clone();
+        if let Some((name, value)) = &case.more {
+            question[*name] = value.clone();
         }
         serde_json::to_writer(&mut questions, &question).unwrap();
         questions.push(b'\n');
@@ -120,12 +121,12 @@ fn patches_merge_alike() {
     let change = |dice: &mut Dice, sample: &Value| {
         let original = multiplied(dice, sample);
         let patch = patched(dice, &original, 12);
-        (original, Some(patch))
+        (original, Some(("patch", patch)))
     };
     let cases = cases(&facts, change, 12);
     let (mut refused, mut different, mut panicked, mut other_words) = (0, Vec::new(), 0, 0);
     for (case, theirs) in cases.iter().zip(ask(&cases)) {
-        let (original, patch) = (case.object.clone(), case.patch.clone().unwrap());
+        let (original, patch) = (case.object.clone(), case.more.clone().unwrap().1);
         let ours = match case.declared.strategic_merge(original, patch) {
             Ok(merged) => json!({ "object": merged }),
             Err(error) => json!({ "error": error.to_string() }),
@@ -138,7 +139,7 @@ fn patches_merge_alike() {
             // Of several errors the reference reports the one that Go's map gives it first.
             other_words += usize::from(ours["error"] != theirs["error"]);
         } else if let Some(difference) = difference("", &theirs, &ours) {
-            different.push(format!("{}{difference}\n patch {}\n", case.name, case.patch.as_ref().unwrap()));
+            different.push(format!("{}{difference}\n patch {}\n", case.name, case.more.as_ref().unwrap().1));
         }
     }
     println!(
@@ -147,6 +148,48 @@ fn patches_merge_alike() {
     );
     assert_eq!(different, Vec::<String>::new());
     assert!(refused > 100 && refused < cases.len() / 2 && other_words < refused / 20);
+}
+
+/// Patches as kubectl makes them, between a sample and another with items changed, moved, added and removed.
+#[test]
+fn diffs_merge_alike() {
+    let facts = facts();
+    let change = |dice: &mut Dice, sample: &Value| {
+        let (original, other) = (multiplied(dice, sample), multiplied(dice, sample));
+        let mut modified = mutated(dice, &other, 60, false);
+        shuffle(dice, &mut modified);
+        (original, Some(("modified", modified)))
+    };
+    let cases = cases(&facts, change, 6);
+    let (mut merged, mut reached, mut different) = (0, 0, Vec::new());
+    for (case, theirs) in cases.iter().zip(ask(&cases)) {
+        let Some(expected) = theirs.get("object") else { continue };
+        let ours = case.declared.strategic_merge(case.object.clone(), theirs["patch"].clone());
+        let ours = ours.unwrap_or_else(|error| json!(error.to_string()));
+        merged += 1;
+        reached += usize::from(*expected == case.more.as_ref().unwrap().1);
+        if let Some(difference) = difference("", expected, &ours) {
+            different.push(format!("{}{difference}\n patch {}\n", case.name, theirs["patch"]));
+        }
+    }
+    println!("{merged} of {} diffs merge alike, {reached} of them to what was diffed", cases.len());
+    assert_eq!(different, Vec::<String>::new());
+    assert!(merged > cases.len() / 2 && reached > merged / 2);
+}
+
+/// Swaps neighbours in lists here and there.
+fn shuffle(dice: &mut Dice, value: &mut Value) {
+    match value {
+        Value::Object(object) => object.values_mut().for_each(|value| shuffle(dice, value)),
+        Value::Array(items) => {
+            if items.len() > 1 && dice.one_in(2) {
+                let at = dice.below(items.len() - 1);
+                items.swap(at, at + 1);
+            }
+            items.iter_mut().for_each(|item| shuffle(dice, item));
+        }
+        _ => {}
+    }
 }
 
 /// A copy in which about one value in `chances` is another, of any type or (not wild) an empty one of its own.
