@@ -264,7 +264,7 @@ mod tests {
         );
         check(
             "resourceVersionMatch=x&resourceVersion=7",
-            &format!(r#"{field}Unsupported value: "x": supported values: "", "Exact", "NotOlderThan""#),
+            &format!(r#"{field}Unsupported value: "x": supported values: "Exact", "NotOlderThan", """#),
         );
         check("sendInitialEvents=true", "422 sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list");
     }

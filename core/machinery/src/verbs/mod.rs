@@ -59,7 +59,7 @@ use crate::{
     body::Response,
     context::Context,
     handler::{Handler, REQUEST_BODY_BYTES_MAX, Request, RequestBody},
-    registry::{CustomHandler, ScalePaths, Serving, Strategy, Subresource},
+    registry::{CustomHandler, ScalePaths, Serving, Strategy},
     resources::Resources,
     respond::status_response,
 };
@@ -120,7 +120,7 @@ impl ResourceHandler {
             return match &subresource.serving {
                 Serving::Custom(custom) => serve_custom(scope, &**custom, method, uri, body).await,
                 Serving::Scale(paths) => Box::pin(serve_scale(scope, paths, verb, body)).await,
-                Serving::Object(strategy) => Box::pin(serve_object(scope, &**strategy, subresource, verb, body)).await,
+                Serving::Object(strategy) => Box::pin(serve_object(scope, &**strategy, verb, body)).await,
             };
         }
         check_verb(verb, &scope.resource.verbs)?;
@@ -262,11 +262,9 @@ fn written_answer(scope: &Scope, output: &Output, written: &Written) -> Result<R
 async fn serve_object(
     scope: &Scope,
     strategy: &dyn Strategy,
-    subresource: &Subresource,
     verb: &str,
     body: RequestBody,
 ) -> Result<Response, Status> {
-    debug_assert_eq!(subresource.gvk, scope.resource.gvk, "it shows the object itself");
     match verb {
         "get" => read::get(scope).await,
         "update" => serve_update(scope, strategy, body).await,

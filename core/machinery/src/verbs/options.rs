@@ -324,7 +324,7 @@ mod tests {
         );
         check_delete(
             query("propagationPolicy=x"),
-            r#"422 DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "x": supported values: "Background", "Foreground", "Orphan", "nil""#,
+            r#"422 DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "x": supported values: "Foreground", "Background", "Orphan", "nil""#,
         );
     }
 }

@@ -119,8 +119,8 @@ fn include_object(query: &Query) -> Result<IncludeObject, Status> {
         "" | "Metadata" => Ok(IncludeObject::Metadata),
         "Object" => Ok(IncludeObject::Object),
         other => {
-            let supported = ["Metadata", "None", "Object", ""];
-            let error = FieldError::not_supported("includeObject", &json!(other), &supported);
+            let detail = "must be 'Metadata', 'Object', 'None', or empty";
+            let error = FieldError::invalid("includeObject", &json!(other), detail);
             Err(Status::bad_request(format!("Unable to convert to Table as requested: {error}")))
         }
     }
@@ -166,8 +166,8 @@ mod tests {
         check(
             table,
             "includeObject=x",
-            "400 Unable to convert to Table as requested: includeObject: Unsupported value: \"x\": supported values: \
-             \"\", \"Metadata\", \"None\", \"Object\"",
+            "400 Unable to convert to Table as requested: includeObject: Invalid value: \"x\": must be 'Metadata', 'Object', \
+             'None', or empty",
         );
         let beta = "application/json;as=Table;v=v1beta1;g=meta.k8s.io";
         check(beta, "", "Json Table(V1Beta1, Metadata)");

@@ -1,5 +1,6 @@
 //! The verbs in process, over memory storage: requests and answers as tables, races as concurrent tasks.
 
+mod measure;
 mod races;
 mod reads;
 mod subresources;

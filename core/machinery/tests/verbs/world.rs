@@ -268,8 +268,10 @@ fn registry() -> Arc<Resources> {
     let kind = |kind: &str| GroupVersionKind::new("", "v1", kind);
     let mut config_maps = resource(&kind("ConfigMap"), "configmaps", true, Things);
     config_maps.schema = facts.type_of(&config_maps.gvk);
-    resources
-        .install(installed("v1", vec![resource(&kind("Namespace"), "namespaces", false, Namespaces), config_maps]));
+    let mut services = resource(&kind("Service"), "services", true, Runs);
+    services.schema = facts.type_of(&services.gvk);
+    let namespaces = resource(&kind("Namespace"), "namespaces", false, Namespaces);
+    resources.install(installed("v1", vec![namespaces, config_maps, services]));
     let gvk = |version: &str, kind: &str| GroupVersionKind::new("test.io", version, kind);
     let things = with_subresources(resource(&gvk("v1", "Thing"), "things", true, Things));
     let mut reviews = resource(&gvk("v1", "Review"), "reviews", false, Things);

@@ -322,6 +322,38 @@ async fn patches() {
 }
 
 #[tokio::test]
+async fn strategic_patches() {
+    let world = World::new().await;
+    let service =
+        json!({"metadata": {"name": "s"}, "spec": {"selector": {"a": "b"}, "ports": [{"port": 80, "name": "web"}]}});
+    assert_eq!(world.ask("POST /api/v1/namespaces/n/services", service).await.0, 201);
+    let patch = "PATCH /api/v1/namespaces/n/services/s\ncontent-type: application/strategic-merge-patch+json";
+    let ports = async |patch_body: Value| {
+        let (code, service) = world.ask(patch, patch_body).await;
+        let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+        let shown: Vec<String> =
+            ports.iter().map(|port| format!("{}={}", port["name"].as_str().unwrap_or("-"), port["port"])).collect();
+        format!("{code} {}", shown.join(" "))
+    };
+    assert_eq!(ports(json!({"spec": {"ports": [{"port": 443, "name": "tls"}]}})).await, "200 tls=443 web=80");
+    assert_eq!(ports(json!({"spec": {"ports": [{"port": 80, "name": "http"}]}})).await, "200 tls=443 http=80");
+    assert_eq!(ports(json!({"spec": {"ports": [{"port": 443, "$patch": "delete"}]}})).await, "200 http=80");
+    world.check(patch, json!("[]"), "400 BadRequest: Invalid JSON document").await;
+    world
+        .check(
+            &patch.replace("strategic-merge-patch+json", "apply-patch+yaml"),
+            json!({}),
+            "415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: \
+             application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json",
+        )
+        .await;
+    let strict = "PATCH /api/v1/namespaces/n/services/s?fieldValidation=Strict";
+    let (code, refused) = world.ask(strict, json!({"spec": {"foo": 1}})).await;
+    let text = refused["message"].as_str().unwrap_or_default();
+    assert!(code == 422 && text.ends_with(r#"strict decoding error: unknown field "spec.foo""#), "{code} {text}");
+}
+
+#[tokio::test]
 async fn delete() {
     let world = World::new().await;
     let create = async |metadata: Value| world.ask(&format!("POST {THINGS}"), json!({"metadata": metadata})).await.1;
@@ -390,7 +422,7 @@ async fn delete_options() {
     world
         .check(&format!("{delete}?propagationPolicy=Foreground"), Value::Null, &foreground.replace("202", "200"))
         .await;
-    world.check(&delete, json!({"propagationPolicy": "Nonsense"}), "422 Invalid: DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Nonsense\": supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\"").await;
+    world.check(&delete, json!({"propagationPolicy": "Nonsense"}), "422 Invalid: DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Nonsense\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"").await;
     world.check(&delete, json!("x"), "400 BadRequest: couldn't get version/kind; json parse error: invalid character 'x' looking for beginning of value").await;
     world
         .check(
