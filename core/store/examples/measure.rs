@@ -1,6 +1,7 @@
-//! Measures the store on the memory storage: commits, lists, fan-out. Prints one line a figure.
+//! Measures the store: commits, lists, fan-out. Prints one line a figure.
 //!
-//! `cargo run -p triune-store --example measure [--release] [-- WATCHERS EVENTS_PER_SECOND SECONDS]`
+//! `cargo run -p triune-store --example measure [--release] [-- WATCHERS EVENTS_PER_SECOND SECONDS [FOLDER]]`; on the
+//! memory storage, or on an embedded one in an empty folder.
 #![allow(clippy::disallowed_methods)] // an example is a program of its own: it reads its arguments, the clock and /proc
 
 use std::{
@@ -172,7 +173,11 @@ async fn main() {
     let arguments: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let argument = |index: usize, default| arguments.get(index).copied().unwrap_or(default);
     let env = triune_platform::env();
-    let store = Store::open(env.clone(), triune_storage::memory(env), StoreOptions::default()).await.expect("it opens");
+    let storage = match std::env::args().nth(4) {
+        None => triune_storage::memory(env.clone()),
+        Some(folder) => triune_storage::embedded(env.clone(), folder.as_ref()).expect("the folder opens"),
+    };
+    let store = Store::open(env, storage, StoreOptions::default()).await.expect("it opens");
     let resource = key(0).resource;
     measured("create 1 KiB", OBJECTS, async {
         for index in 0..OBJECTS {
