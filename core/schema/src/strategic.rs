@@ -44,7 +44,8 @@ impl MergeError {
             MergeError::Unprocessable(_) => {
                 Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
             }
-            MergeError::Failed(message) => Status::internal(message),
+            // An error that is no Status of its own keeps its words and has no reason.
+            MergeError::Failed(message) => Status::new(500, "", message.clone()),
         }
     }
 }

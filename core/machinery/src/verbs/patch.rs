@@ -130,7 +130,7 @@ fn strategic(schema: Option<&TypeRef>, old: Value, patch: Value) -> Result<Value
     let Some(schema) = schema else {
         return Err(Status::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH].join(", ")));
     };
-    schema.strategic_merge(old, patch).map_err(Status::bad_request)
+    schema.strategic_merge(old, patch).map_err(|error| error.status())
 }
 
 fn refuse(error: PatchError) -> Status {
