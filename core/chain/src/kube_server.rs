@@ -15,7 +15,7 @@ use triune_machinery::{
     resources::{InstalledVersion, Resources},
     verbs::ResourceHandler,
 };
-use triune_schema::{Facts, FactsError};
+use triune_schema::Facts;
 use triune_store::Store;
 
 use crate::{ChainConfig, ChainError};
@@ -26,11 +26,6 @@ pub struct KubeServer {
     pub server: GenericApiServer,
     /// Its registry.
     pub resources: Arc<Resources>,
-}
-
-/// The facts of the built-in types.
-pub fn facts() -> Result<Arc<Facts>, FactsError> {
-    Facts::parse(include_str!("../../kube/facts/types.txt"))
 }
 
 /// Makes the server on a store.

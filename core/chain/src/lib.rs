@@ -55,7 +55,7 @@ pub enum ChainError {
 /// answered in process.
 pub async fn create_server_chain(storage: Arc<dyn Storage>, config: ChainConfig) -> Result<PreparedServer, ChainError> {
     let store = Store::open(config.server.env.clone(), storage, config.store.clone()).await?;
-    let facts = kube_server::facts()?;
+    let facts = triune_kube::catalog::facts()?;
     let kube = kube_server::create(&facts, &store, &config)?;
     let openapi = RegistryOpenApi::new(facts, vec![kube.resources.clone()]);
     let server = ServerConfig { openapi: Some(Arc::new(openapi)), ..config.server };

@@ -40,6 +40,7 @@ use std::sync::Arc;
 use triune_api::{
     Value, meta,
     status::{Status, StatusDetails},
+    validation::path_segment_name,
 };
 use triune_env::BoxFuture;
 use triune_store::Store;
@@ -114,6 +115,7 @@ impl ResourceHandler {
         let info = &scope.context.info;
         let verb = info.verb.as_str();
         check_scope(scope)?;
+        check_name_in_path(&info.name)?;
         if !info.subresource.is_empty() {
             let subresource = scope.resource.subresources.get(&info.subresource).ok_or_else(Status::page_not_found)?;
             check_verb(verb, &subresource.verbs)?;
@@ -153,6 +155,14 @@ fn check_scope(scope: &Scope) -> Result<(), Status> {
         !info.namespace.is_empty() && !names_itself
     };
     if misplaced { Err(Status::page_not_found()) } else { Ok(()) }
+}
+
+/// Names such as `..` and names with slashes or percent signs address nothing.
+fn check_name_in_path(name: &str) -> Result<(), Status> {
+    match path_segment_name(name).as_slice() {
+        [] => Ok(()),
+        problems => Err(Status::bad_request(format!("Name parameter invalid: {name:?}: {}", problems.join(";")))),
+    }
 }
 
 fn check_verb(verb: &str, verbs: &[String]) -> Result<(), Status> {
