@@ -183,7 +183,7 @@ impl Row {
             schema: facts.type_of(&self.gvk),
             strategy: Arc::new(MainStrategy::new(kind, Flags { status, ..self.flags.clone() }, settings.clone())),
             subresources: BTreeMap::new(),
-            custom: kinds::custom(&self.gvk),
+            custom: kinds::never_stored(&self.gvk),
         }
     }
 

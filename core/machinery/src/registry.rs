@@ -15,6 +15,7 @@ use triune_store::types::{Fence, FenceFound};
 use crate::{
     body::{Body, Response},
     context::Context,
+    verbs::scope::Scope,
 };
 
 /// A resource in one version.
@@ -89,10 +90,10 @@ pub struct ScalePaths {
 
 /// Serves a whole subresource or a create-only kind (reviews, tokens).
 pub trait CustomHandler: Send + Sync + 'static {
-    /// Answers; errors become `Status` answers.
+    /// Answers; errors become `Status` answers. The scope's resource is that of the URL, whatever the subresource.
     fn serve<'a>(
         &'a self,
-        context: &'a Context,
+        scope: &'a Scope,
         request: http::Request<bytes::Bytes>,
     ) -> BoxFuture<'a, Result<Response, Status>>;
 }
@@ -101,7 +102,7 @@ pub trait CustomHandler: Send + Sync + 'static {
 pub struct NotImplemented(pub &'static str);
 
 impl CustomHandler for NotImplemented {
-    fn serve<'a>(&'a self, _: &'a Context, _: http::Request<bytes::Bytes>) -> BoxFuture<'a, Result<Response, Status>> {
+    fn serve<'a>(&'a self, _: &'a Scope, _: http::Request<bytes::Bytes>) -> BoxFuture<'a, Result<Response, Status>> {
         Box::pin(std::future::ready(Err::<http::Response<Body>, _>(Status::not_implemented(self.0))))
     }
 }
@@ -277,8 +278,8 @@ pub trait Strategy: Send + Sync + 'static {
     fn claims(&self, _key: &ObjectKey, _object: &Value) -> Vec<(Arc<str>, Arc<str>)> {
         Vec::new()
     }
-    /// The answer when another object holds a claim; None prepares the object anew (which draws another name), a bounded
-    /// number of times.
+    /// The answer when another object holds a claim that the request itself named; None prepares the object anew. Claims
+    /// that were drawn are drawn anew, a bounded number of times.
     fn claim_refused(&self, key: &ObjectKey, space: &str, name: &str, holder: &str) -> Option<Status> {
         let why = format!("{space} {name} is held by {holder}");
         Some(Status::conflict(&key.resource, &key.name, why))

@@ -1,12 +1,14 @@
 //! The kinds that differ from the generic behaviour.
 //!
 //! In reading order: [`pod_spec`] and [`validation`] are shared; then [`pods`], [`workloads`], [`batch`], [`autoscaling`];
-//! [`namespaces`], [`services`], [`events`], [`volumes`], [`core`]; [`groups`] and [`control`] for the smaller groups.
+//! [`namespaces`], [`services`], [`events`], [`volumes`], [`core`]; [`groups`] and [`control`] for the smaller groups;
+//! [`custom`] for what is no object.
 
 pub mod autoscaling;
 pub mod batch;
 pub mod control;
 pub mod core;
+pub mod custom;
 pub mod events;
 pub mod groups;
 pub mod namespaces;
@@ -132,12 +134,12 @@ static CUSTOM_RESOURCE_DEFINITIONS: Kind = Kind { table: crate::tables::core::NA
 pub fn subresource(resource: &str, name: &str) -> Serving {
     let why = match (resource, name) {
         ("certificatesigningrequests", "approval") => return Serving::Object(Arc::new(control::ApprovalStrategy)),
+        ("pods", "binding") => return Serving::Custom(Arc::new(custom::PodBinding)),
+        ("pods", "eviction") => return Serving::Custom(Arc::new(custom::PodEviction)),
         ("pods", "ephemeralcontainers") => return Serving::Object(Arc::new(pods::EphemeralContainersStrategy)),
         ("pods", "resize") => return Serving::Object(Arc::new(pods::ResizeStrategy)),
         ("pods", "exec" | "attach" | "portforward" | "log") => "this server has no connection to kubelets yet",
         (_, "proxy") => "this server has no connection to nodes, pods and services yet",
-        ("pods", "binding") => "binding pods to nodes is not served yet",
-        ("pods", "eviction") => "evicting pods is not served yet; delete them instead",
         ("serviceaccounts", "token") => "service account tokens are not issued yet",
         _ => "this subresource is not served yet",
     };
@@ -145,12 +147,12 @@ pub fn subresource(resource: &str, name: &str) -> Serving {
 }
 
 /// Serves kinds that are never stored.
-pub fn custom(gvk: &GroupVersionKind) -> Option<Arc<dyn CustomHandler>> {
+pub fn never_stored(gvk: &GroupVersionKind) -> Option<Arc<dyn CustomHandler>> {
     let why = match &*gvk.kind {
-        "Binding" => "binding pods to nodes is not served yet",
+        "SelfSubjectReview" => return Some(Arc::new(custom::SelfSubjectReview)),
+        "Binding" => "this old form of binding is not served yet; create pods/binding instead",
         "ComponentStatus" => "component statuses are not served yet",
         "TokenReview" => "token reviews are not served yet",
-        "SelfSubjectReview" => "self subject reviews are not served yet",
         "LocalSubjectAccessReview" | "SelfSubjectAccessReview" | "SubjectAccessReview" | "SelfSubjectRulesReview" => {
             "access reviews are not served yet"
         }

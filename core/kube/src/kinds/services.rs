@@ -4,7 +4,12 @@
 use std::{net::IpAddr, sync::Arc};
 
 use serde_json::json;
-use triune_api::{Value, field::FieldError, names::ObjectKey};
+use triune_api::{
+    Value,
+    field::FieldError,
+    names::{GroupVersionKind, ObjectKey},
+    status::Status,
+};
 use triune_machinery::context::Context;
 
 use super::validation;
@@ -36,7 +41,7 @@ pub static SERVICES: Kind = Kind {
     ],
     table: tables::core::SERVICES,
     claims,
-    claim_refused: |_, _, _, _| None,
+    claim_refused: |key, space, name, _| Some(claim_refused(key, space, name)),
     ..Kind::GENERIC
 };
 
@@ -256,7 +261,9 @@ fn claims(_: &ObjectKey, service: &Value) -> Vec<(Arc<str>, Arc<str>)> {
             claims.push(claim);
         }
     };
-    for address in tree::items(service, "/spec/clusterIPs").iter().filter_map(Value::as_str) {
+    // A request may name the one or the other.
+    let addresses = tree::items(service, "/spec/clusterIPs").iter().filter_map(Value::as_str);
+    for address in addresses.chain([tree::text(service, "/spec/clusterIP")]) {
         if !matches!(address, "" | "None") {
             claim(SERVICE_IP, address);
         }
@@ -268,6 +275,18 @@ fn claims(_: &ObjectKey, service: &Value) -> Vec<(Arc<str>, Arc<str>)> {
         }
     }
     claims
+}
+
+/// What the request named is somebody else's.
+fn claim_refused(key: &ObjectKey, space: &str, name: &str) -> Status {
+    let error = if space == SERVICE_IP {
+        let message = format!("failed to allocate IP {name}: provided IP is already allocated");
+        FieldError::invalid("spec.clusterIPs", &json!([name]), message)
+    } else {
+        let number = name.parse::<i64>().unwrap_or_default();
+        FieldError::invalid("spec.ports[0].nodePort", &json!(number), "provided port is already allocated")
+    };
+    Status::invalid(&GroupVersionKind::new("", "v1", "Service"), &key.name, &[error])
 }
 
 fn validate(service: &Value, errors: &mut Vec<FieldError>) {

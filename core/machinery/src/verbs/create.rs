@@ -3,6 +3,8 @@
 //! One transaction decides: the object is absent, its namespace is there and Active, its unique names are free (D1). A
 //! generated name that is taken is drawn again.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use triune_api::{
     Value,
@@ -66,6 +68,7 @@ async fn attempt(scope: &Scope, dry_run: bool, mut object: Value) -> Result<Atte
     metadata::complete_namespace(&mut object, scope.namespace())?;
     metadata::dedup_owner_references(&scope.context, &mut object);
     metadata::complete_new(&scope.context, &mut object, scope.strategy().uses_generation());
+    let asked = scope.strategy().claims(&scope.key(meta::name(&object)), &object);
     scope.strategy().prepare_for_create(&scope.context, &mut object);
     validate(scope, &object)?;
     if given_revision.parse::<u64>().is_ok_and(|number| number != 0) {
@@ -85,7 +88,7 @@ async fn attempt(scope: &Scope, dry_run: bool, mut object: Value) -> Result<Atte
         Err(WriteError::Expectation(existing)) => {
             Ok(Attempt::Taken { status: exists(scope, &write.key, existing.as_deref(), generated), draws })
         }
-        Err(WriteError::Claimed { index, holder }) => Ok(claimed(scope, &write, index, &holder)),
+        Err(WriteError::Claimed { index, holder }) => Ok(claimed(scope, &write, index, &holder, &asked)),
         Err(error) => Err(scope.write_refused(error, &write, "create")),
     }
 }
@@ -111,7 +114,7 @@ fn validate(scope: &Scope, object: &Value) -> Result<(), Status> {
 fn write_of(scope: &Scope, object: Value) -> Write {
     let strategy = scope.strategy();
     let key = scope.key(meta::name(&object));
-    let uid: std::sync::Arc<str> = meta::uid(&object).into();
+    let uid: Arc<str> = meta::uid(&object).into();
     let claims = strategy.claims(&key, &object).into_iter().map(|(space, name)| ClaimChange {
         space,
         name,
@@ -158,14 +161,21 @@ fn exists(scope: &Scope, key: &ObjectKey, existing: Option<&StoredObject>, gener
     status
 }
 
-/// A unique name is somebody else's: the strategy words the answer, or draws another.
-pub(super) fn refuse_claim(scope: &Scope, write: &Write, index: usize, holder: &str) -> Option<Status> {
+/// A unique name is somebody else's. One that the request named is refused in the strategy's words; others are drawn anew.
+pub(super) fn refuse_claim(
+    scope: &Scope,
+    write: &Write,
+    index: usize,
+    holder: &str,
+    asked: &[(Arc<str>, Arc<str>)],
+) -> Option<Status> {
     let claim = write.claims.get(index)?;
-    scope.strategy().claim_refused(&write.key, &claim.space, &claim.name, holder)
+    let named = asked.iter().any(|(space, name)| *space == claim.space && *name == claim.name);
+    named.then(|| scope.strategy().claim_refused(&write.key, &claim.space, &claim.name, holder))?
 }
 
-fn claimed(scope: &Scope, write: &Write, index: usize, holder: &str) -> Attempt {
-    match refuse_claim(scope, write, index, holder) {
+fn claimed(scope: &Scope, write: &Write, index: usize, holder: &str, asked: &[(Arc<str>, Arc<str>)]) -> Attempt {
+    match refuse_claim(scope, write, index, holder, asked) {
         Some(status) => Attempt::Taken { status, draws: false },
         None => {
             let resource = scope.group_resource();

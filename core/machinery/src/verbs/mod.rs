@@ -202,7 +202,7 @@ async fn serve_custom(
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = scope.headers.clone();
-    custom.serve(&scope.context, request).await
+    custom.serve(scope, request).await
 }
 
 /// POST of a new object.

@@ -109,13 +109,14 @@ impl Update<'_> {
         metadata::check_name(&new, scope.name())?;
         self.check_revision(&old, &mut new)?;
         metadata::begin_update(&old, &mut new);
+        let asked = scope.strategy().claims(&scope.key(scope.name()), &new);
         self.strategy.prepare_for_update(&scope.context, &old, &mut new);
         metadata::finish_update(&old, &mut new, scope.strategy().uses_generation());
         metadata::dedup_owner_references(&scope.context, &mut new);
         self.validate(&old, &new)?;
         let goes = self.goes_with(&old, &new);
         let write = self.write_of(stored, &old, new, goes);
-        self.commit(stored, write, goes).await
+        self.commit(stored, write, goes, &asked).await
     }
 
     /// The revision in the object must be the current one; where it is missing it counts as that, if the kind allows it.
@@ -188,7 +189,13 @@ impl Update<'_> {
         Write { key, expect: Expect::Revision(stored.revision), change, fences, claims }
     }
 
-    async fn commit(&self, stored: &StoredObject, write: Write, goes: bool) -> Result<Attempt, Status> {
+    async fn commit(
+        &self,
+        stored: &StoredObject,
+        write: Write,
+        goes: bool,
+        asked: &[(Arc<str>, Arc<str>)],
+    ) -> Result<Attempt, Status> {
         let scope = self.scope;
         let done = |revision, change: Change| {
             Ok(Attempt::Done(Written { revision: Some(revision), body: body_of(change), created: false }))
@@ -209,14 +216,19 @@ impl Update<'_> {
         match scope.store.commit(committing).await {
             Ok(_) if goes => done(stored.revision, write.change),
             Ok(committed) => done(committed.revision, write.change),
-            Err(error) => self.lost_or_refused(error, &write),
+            Err(error) => self.lost_or_refused(error, &write, asked),
         }
     }
 
-    fn lost_or_refused(&self, error: WriteError, write: &Write) -> Result<Attempt, Status> {
+    fn lost_or_refused(
+        &self,
+        error: WriteError,
+        write: &Write,
+        asked: &[(Arc<str>, Arc<str>)],
+    ) -> Result<Attempt, Status> {
         match error {
             WriteError::Expectation(now) => Ok(Attempt::Lost(now)),
-            WriteError::Claimed { index, holder } => match refuse_claim(self.scope, write, index, &holder) {
+            WriteError::Claimed { index, holder } => match refuse_claim(self.scope, write, index, &holder, asked) {
                 Some(status) => Err(status),
                 None => Ok(Attempt::Lost(None)),
             },
