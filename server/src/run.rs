@@ -50,9 +50,13 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let env = triune_platform::env();
     let listener = listen(&env, settings.listen).await?;
     let address = listener.local_address();
+    if settings.role == Role::Serve {
+        files::make_private_folder(&settings.state_dir)?;
+    }
+    // The store's lock comes first: a second daemon must not rewrite the files of the first.
+    let storage = open(&env, &settings.store).await?;
     let identity = Identity::prepare(&settings, address)?;
     let tls = Tls::load(&identity.tls)?;
-    let storage = open(&env, &settings.store).await?;
     let die_with_parent = settings.die_with_parent;
     warn_of_limits(&settings);
     let greeting = greeting(&settings, &identity, address);
@@ -221,9 +225,6 @@ impl Identity {
 fn own_pki(settings: &Settings) -> Result<Pki, Failure> {
     let service_ip = IpAddr::from(settings.kube.service_range.first());
     let names = pki::serving_names(settings.listen.ip(), settings.advertise, service_ip);
-    if settings.role == Role::Serve {
-        files::make_private_folder(&settings.state_dir)?;
-    }
     pki::prepare(&settings.state_dir.join("pki"), &names)
 }
 

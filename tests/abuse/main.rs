@@ -45,6 +45,23 @@ async fn the_server_answers_or_closes_and_goes_on() {
     assert!(took < Duration::from_secs(2), "it took {took:?} to end with open watches");
 }
 
+#[test]
+fn a_second_daemon_on_a_folder_is_refused_and_changes_nothing() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let daemon = Daemon::start(scratch.path(), &[]);
+    let before = std::fs::read(daemon.kubeconfig()).expect("a kubeconfig");
+    let second = std::process::Command::new(env!("CARGO_BIN_EXE_triune"))
+        .args(["serve", "--secure-port=0", "--die-with-parent", "--data-dir"])
+        .arg(scratch.path())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains("in use by another process") && said.lines().count() == 1, "{said}");
+    assert_eq!(std::fs::read(daemon.kubeconfig()).expect("a kubeconfig"), before);
+    assert_eq!(daemon.terminate().0, Some(0));
+}
+
 /// Sends and expects a Status with this code whose message has this part.
 async fn check(daemon: &Daemon, method: &str, path: &str, body: impl Into<hyper::body::Bytes>, code: u16, part: &str) {
     check_as(daemon, method, path, JSON, body, code, part).await;
