@@ -14,6 +14,7 @@ use triune_api::{
     meta,
     names::{GroupResource, GroupVersion, ObjectKey},
 };
+use triune_schema::Facts;
 use triune_store::types::{Attributes, AttributesOf};
 
 use crate::{registry::Resource, verbs::answer::metadata_end};
@@ -84,6 +85,12 @@ impl ResourcesSnapshot {
     pub fn serves_kind(&self, group_version: &GroupVersion, kind: &str) -> bool {
         let version = self.version(&group_version.group, &group_version.version);
         version.is_some_and(|version| version.resources.iter().any(|resource| *resource.gvk.kind == *kind))
+    }
+
+    /// The table of types that its resources are from; None if none of them has facts.
+    pub fn facts(&self) -> Option<&Arc<Facts>> {
+        let mut resources = self.versions.iter().flat_map(|version| &version.resources);
+        resources.find_map(|resource| resource.schema.as_ref()).map(|declared| &declared.facts)
     }
 
     /// What selectors look at in the objects of a stored resource.

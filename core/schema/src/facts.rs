@@ -25,6 +25,8 @@ pub struct Facts {
     shapes: Vec<Shape>,
     fields: Vec<Field>,
     flat: Vec<u32>,
+    /// Beside `fields`: those of each type by their number in protobuf.
+    by_number: Vec<u32>,
     kinds: BTreeMap<GroupVersionKind, u32>,
     common_kinds: BTreeMap<Arc<str>, u32>,
 }
@@ -243,6 +245,20 @@ impl Facts {
         let flat = &self.flat[declared.flat.0 as usize..declared.flat.1 as usize];
         let at = flat.binary_search_by(|at| (*self.fields[*at as usize].name).cmp(name)).ok()?;
         Some(&self.fields[flat[at] as usize])
+    }
+
+    /// The fields of a type that protobuf has, by their numbers; inlined structs as one field.
+    pub fn fields_by_number<'a>(&'a self, declared: &Type) -> impl Iterator<Item = &'a Field> + use<'a> {
+        let by_number = &self.by_number[declared.fields.0 as usize..declared.fields.1 as usize];
+        by_number.iter().map(|at| &self.fields[*at as usize]).skip_while(|field| field.tag == 0)
+    }
+
+    /// The field of a type that has this number in protobuf.
+    pub fn field_by_number(&self, declared: &Type, number: u32) -> Option<&Field> {
+        let number = u16::try_from(number).ok().filter(|number| *number > 0)?;
+        let by_number = &self.by_number[declared.fields.0 as usize..declared.fields.1 as usize];
+        let at = by_number.binary_search_by_key(&number, |at| self.fields[*at as usize].tag).ok()?;
+        Some(&self.fields[by_number[at] as usize])
     }
 
     /// The kind of a shape, seen through pointers.

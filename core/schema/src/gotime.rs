@@ -59,7 +59,11 @@ fn is_canonical(bytes: &[u8], layout: Layout) -> bool {
         && two(11) < 24
 }
 
-fn parse(text: &str, layout: Layout) -> Result<Timestamp, String> {
+/// The time that a text means.
+///
+/// # Errors
+/// As for [`canonical`].
+pub(crate) fn parse(text: &str, layout: Layout) -> Result<Timestamp, String> {
     let mut scanner = Scanner { whole: text, rest: text, layout };
     let year = scanner.year()?;
     let month = scanner.skip("-")?.number("01", true, 1..=12, "month")?;

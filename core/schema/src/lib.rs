@@ -10,6 +10,7 @@
 //! - `defaults`: declared defaults
 //! - `strategic`: strategic merge patches
 //! - `validate`: what the facts alone say is wrong
+//! - [`protobuf`]: objects in protobuf
 //! - [`openapi`]: OpenAPI v3 documents made from the table
 //!
 //! Deliberately absent: a struct per kind, knowledge of what is served, anything that differs from kind to kind.
@@ -20,6 +21,7 @@ pub mod facts;
 mod gotime;
 mod normalise;
 pub mod openapi;
+pub mod protobuf;
 mod strategic;
 #[cfg(test)]
 mod testing;
@@ -33,6 +35,7 @@ use serde_json::Value;
 use triune_api::field::FieldError;
 
 pub use facts::{Facts, FactsError};
+pub use protobuf::ProtobufError;
 pub use strategic::MergeError;
 
 /// A type in a table of facts. Cheap to clone.
@@ -76,6 +79,20 @@ impl TypeRef {
     /// Sets absent fields to the defaults that the type declares. Structs must be there already: normalise first.
     pub fn apply_defaults(&self, value: &mut Value) {
         defaults::apply_defaults(&self.facts, self.index, value);
+    }
+
+    /// The tree of a message in protobuf, without `apiVersion` and `kind` of its own. It is what JSON of the same object
+    /// says, once it is normalised.
+    ///
+    /// # Errors
+    /// Bytes that are no such message, in the words of the reference's generated code.
+    pub fn decode_protobuf(&self, message: &[u8]) -> Result<Value, ProtobufError> {
+        protobuf::decode(&self.facts, self.index, message)
+    }
+
+    /// The message in protobuf of a tree in normal form, without an envelope.
+    pub fn encode_protobuf(&self, value: &Value) -> Vec<u8> {
+        protobuf::encode(&self.facts, self.index, value)
     }
 
     /// Applies a strategic merge patch.

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use triune_api::{
-    decode,
     field::FieldError,
     meta,
     names::{GroupResource, GroupVersionKind},
@@ -42,8 +41,8 @@ impl CustomHandler for PodBinding {
         Box::pin(async move {
             let output = scope.output()?;
             let options = WriteOptions::parse(&scope.query, WriteOptionsKind::Create)?;
-            let binding = sent(scope, &request, "Binding")?;
             let gvk = GroupVersionKind::new("", "v1", "Binding");
+            let binding = sent(scope, &request, &gvk)?;
             let errors = validate_binding(&binding);
             if !errors.is_empty() {
                 return Err(Status::invalid(&gvk, scope.name(), &errors));
@@ -64,7 +63,7 @@ impl CustomHandler for PodEviction {
         Box::pin(async move {
             let output = scope.output()?;
             let dry_run = WriteOptions::parse(&scope.query, WriteOptionsKind::Create)?.dry_run;
-            let eviction = sent(scope, &request, "Eviction")?;
+            let eviction = sent(scope, &request, &GroupVersionKind::new("policy", "v1", "Eviction"))?;
             let options = eviction.get("deleteOptions").filter(|options| options.is_object()).cloned();
             let mut options = DeleteOptions::from_body(&options.unwrap_or_else(|| json!({})))?;
             options.dry_run |= dry_run;
@@ -98,11 +97,10 @@ impl CustomHandler for SelfSubjectReview {
 }
 
 /// The body, which must be about the pod of the URL.
-fn sent(scope: &Scope, request: &http::Request<Bytes>, kind: &str) -> Result<Value, Status> {
-    let decoded = scope.input_media()?.decode(request.body());
-    let value = decoded.map_err(|error| Status::bad_request(decode::json_parse_error(&error)))?.value;
+fn sent(scope: &Scope, request: &http::Request<Bytes>, gvk: &GroupVersionKind) -> Result<Value, Status> {
+    let value = scope.decode_other(gvk, request.body())?;
     if meta::name(&value) != scope.name() {
-        return Err(Status::bad_request(format!("name in URL does not match name in {kind} object")));
+        return Err(Status::bad_request(format!("name in URL does not match name in {} object", gvk.kind)));
     }
     Ok(value)
 }

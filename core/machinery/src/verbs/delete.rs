@@ -8,8 +8,8 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use triune_api::{
-    Value, decode, meta,
-    names::GroupResource,
+    Value, meta,
+    names::{GroupResource, GroupVersionKind},
     status::{self, Status},
     time,
     validation::{FINALIZER_DELETE_DEPENDENTS, FINALIZER_ORPHAN_DEPENDENTS},
@@ -89,9 +89,8 @@ pub async fn read_options(scope: &Scope, body: RequestBody) -> Result<DeleteOpti
     if body.is_empty() {
         return DeleteOptions::from_query(&scope.query);
     }
-    let decoded = scope.input_media()?.decode(&body);
-    let value = decoded.map_err(|error| Status::bad_request(decode::json_parse_error(&error)))?.value;
-    DeleteOptions::from_body(&value)
+    let gvk = GroupVersionKind::new("", "v1", "DeleteOptions");
+    DeleteOptions::from_body(&scope.decode_other(&gvk, &body)?)
 }
 
 /// Deletes the incarnation that was read; None if it is gone meanwhile.

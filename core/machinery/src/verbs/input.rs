@@ -14,7 +14,7 @@ use triune_api::{
     names::{GroupVersion, GroupVersionKind},
     status::Status,
 };
-use triune_schema::TypeRef;
+use triune_schema::{TypeRef, protobuf::Envelope};
 
 use super::options::FieldValidation;
 use crate::{context::Context, resources::ResourcesSnapshot};
@@ -29,6 +29,8 @@ pub enum InputMedia {
     Json,
     /// `application/yaml`.
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`.
+    Protobuf,
 }
 
 impl InputMedia {
@@ -37,17 +39,54 @@ impl InputMedia {
         match content_type(headers).to_ascii_lowercase().as_str() {
             "" | "application/json" => Ok(InputMedia::Json),
             "application/yaml" => Ok(InputMedia::Yaml),
-            _ => Err(Status::unsupported_media_type("application/json, application/yaml")),
+            "application/vnd.kubernetes.protobuf" => Ok(InputMedia::Protobuf),
+            _ => Err(Status::unsupported_media_type(
+                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+            )),
         }
     }
+}
 
-    /// Reads a body.
-    pub fn decode(self, body: &[u8]) -> Result<Decoded, decode::DecodeError> {
-        match self {
-            InputMedia::Json => decode::json_strict(body),
-            InputMedia::Yaml => decode::yaml_strict(body),
-        }
+/// A body of another type than the resource's own: options, bindings, evictions. `gvk` is what it is if it does not say;
+/// what it says is for the caller to check.
+pub fn decode_other(
+    media: InputMedia,
+    resources: &ResourcesSnapshot,
+    gvk: &GroupVersionKind,
+    body: &[u8],
+) -> Result<Value, Status> {
+    let decoded = match media {
+        InputMedia::Json => decode::json(body),
+        InputMedia::Yaml => decode::yaml(body),
+        InputMedia::Protobuf => return decode_other_protobuf(resources, gvk, body).map_err(Status::bad_request),
+    };
+    decoded.map_err(|error| Status::bad_request(decode::json_parse_error(&error)))
+}
+
+fn decode_other_protobuf(resources: &ResourcesSnapshot, gvk: &GroupVersionKind, body: &[u8]) -> Result<Value, String> {
+    let envelope = Envelope::open(body).map_err(|error| error.to_string())?;
+    let mut given = gvk.clone();
+    if !envelope.kind.is_empty() {
+        given.kind = envelope.kind.as_str().into();
     }
+    if let Some(group_version) = GroupVersion::parse(&envelope.api_version).filter(|_| !envelope.api_version.is_empty())
+    {
+        given = group_version.with_kind(&given.kind);
+    }
+    let mut value = match resources.facts().and_then(|facts| facts.type_of(&given)) {
+        Some(declared) => read_message(&declared, envelope.message)?,
+        None => Value::Object(triune_api::Map::new()),
+    };
+    meta::set_type(&mut value, &given);
+    Ok(value)
+}
+
+/// The tree of a message in normal form.
+fn read_message(declared: &TypeRef, message: &[u8]) -> Result<Value, String> {
+    let mut value = declared.decode_protobuf(message).map_err(|error| error.to_string())?;
+    declared.check_types(&value)?;
+    declared.normalise(&mut value);
+    Ok(value)
 }
 
 /// The media type of `Content-Type`, without its parameters.
@@ -71,26 +110,52 @@ pub struct Expected<'a> {
 impl Expected<'_> {
     /// The object of a POST or PUT.
     pub fn decode(&self, context: &Context, media: InputMedia, body: &Bytes) -> Result<Value, Status> {
-        let unrecognized = |error: &dyn std::fmt::Display| {
-            let kind = &self.gvk.kind;
-            let summary = summarize(body);
-            let text = format!("the object provided is unrecognized (must be of type {kind}): {error} ({summary})");
-            Status::bad_request(text)
+        let (mut object, strict_errors) = match media {
+            InputMedia::Json => self.read_text(decode::json_strict(body), body)?,
+            InputMedia::Yaml => self.read_text(decode::yaml_strict(body), body)?,
+            InputMedia::Protobuf => (self.read_protobuf(body)?, Vec::new()),
         };
-        let decoded = media.decode(body).map_err(|error| unrecognized(&decode::json_parse_error(&error)))?;
-        let mut object = decoded.value;
-        {
-            let (api_version, kind) = decode::type_meta(&object).map_err(|error| unrecognized(&error))?;
-            self.check_type(api_version, kind)?;
-        }
-        if !object.is_object() {
-            object = Value::Object(triune_api::Map::new());
-        }
-        self.complete(context, &mut object, decoded.strict_errors).map_err(|error| {
-            let GroupVersionKind { version, kind, .. } = self.gvk;
-            Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
-        })?;
+        self.complete(context, &mut object, strict_errors).map_err(|error| self.cannot_be_handled(&error))?;
         Ok(object)
+    }
+
+    fn read_text(
+        &self,
+        decoded: Result<Decoded, decode::DecodeError>,
+        body: &[u8],
+    ) -> Result<(Value, Vec<String>), Status> {
+        let Decoded { mut value, strict_errors } =
+            decoded.map_err(|error| self.unrecognized(&decode::json_parse_error(&error), body))?;
+        let (api_version, kind) = decode::type_meta(&value).map_err(|error| self.unrecognized(&error, body))?;
+        self.check_type(api_version, kind)?;
+        if !value.is_object() {
+            value = Value::Object(triune_api::Map::new());
+        }
+        Ok((value, strict_errors))
+    }
+
+    fn read_protobuf(&self, body: &[u8]) -> Result<Value, Status> {
+        let envelope = Envelope::open(body).map_err(|error| self.unrecognized(&error, body))?;
+        self.check_type(&envelope.api_version, &envelope.kind)?;
+        let known = self.schema.cloned().or_else(|| self.resources.facts()?.type_of(self.gvk));
+        let Some(declared) = known else {
+            let text = "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot be \
+                        encoded to a protobuf message";
+            return Err(self.cannot_be_handled(&text));
+        };
+        read_message(&declared, envelope.message).map_err(|error| self.cannot_be_handled(&error))
+    }
+
+    fn unrecognized(&self, error: &dyn std::fmt::Display, body: &[u8]) -> Status {
+        let (kind, summary) = (&self.gvk.kind, summarize(body));
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): {error} ({summary})"
+        ))
+    }
+
+    fn cannot_be_handled(&self, error: &dyn std::fmt::Display) -> Status {
+        let GroupVersionKind { version, kind, .. } = self.gvk;
+        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
     }
 
     /// Brings a tree into the normal form of its type, with type and defaults. `strict_errors` are those of its text.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use triune_api::{
-    names::{GroupResource, ObjectKey},
+    Value,
+    names::{GroupResource, GroupVersionKind, ObjectKey},
     status::{Status, StatusDetails},
 };
 use triune_store::{
@@ -14,7 +15,7 @@ use triune_store::{
 
 use super::{
     answer::View,
-    input::{Expected, InputMedia},
+    input::{Expected, InputMedia, decode_other},
     options::{FieldValidation, Query},
     output::Output,
 };
@@ -84,6 +85,11 @@ impl Scope {
     /// In which form the body comes.
     pub fn input_media(&self) -> Result<InputMedia, Status> {
         InputMedia::of(&self.headers)
+    }
+
+    /// A body of another type than the resource's own, which is `gvk` if it does not say.
+    pub fn decode_other(&self, gvk: &GroupVersionKind, body: &[u8]) -> Result<Value, Status> {
+        decode_other(self.input_media()?, &self.resources, gvk, body)
     }
 
     /// What a body of the resource's own type must be.

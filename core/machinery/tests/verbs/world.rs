@@ -28,7 +28,7 @@ use triune_machinery::{
     respond::status_response,
     verbs::ResourceHandler,
 };
-use triune_schema::Facts;
+use triune_schema::{Facts, protobuf::Envelope};
 use triune_store::{Store, StoreOptions};
 
 /// Everything a test needs.
@@ -264,7 +264,7 @@ fn installed(version: &str, resources: Vec<Resource>) -> InstalledVersion {
 
 fn registry() -> Arc<Resources> {
     let resources = Resources::new();
-    let facts = Facts::parse(include_str!("../../../kube/facts/types.txt")).expect("facts");
+    let facts = facts();
     let kind = |kind: &str| GroupVersionKind::new("", "v1", kind);
     let mut config_maps = resource(&kind("ConfigMap"), "configmaps", true, Things);
     config_maps.schema = facts.type_of(&config_maps.gvk);
@@ -357,6 +357,7 @@ impl World {
         });
         let bytes = match body {
             Value::Null => Vec::new(),
+            tree if is_protobuf(&headers) => protobuf(tree),
             Value::String(text) => text.clone().into_bytes(),
             tree => tree.to_string().into_bytes(),
         };
@@ -386,6 +387,25 @@ impl World {
         let (context, _) = self.send(line, &body).await;
         assert_eq!(*context.warnings.lock().expect("no panic"), expect, "{line}");
     }
+}
+
+fn is_protobuf(headers: &HeaderMap) -> bool {
+    headers[header::CONTENT_TYPE] == "application/vnd.kubernetes.protobuf"
+}
+
+/// An object as a client sends it in protobuf; text as it is.
+fn protobuf(object: &Value) -> Vec<u8> {
+    if let Some(text) = object.as_str() {
+        return text.as_bytes().to_vec();
+    }
+    let (api_version, kind) = (meta::api_version(object).to_string(), meta::kind(object).to_string());
+    let gvk = GroupVersion::parse(&api_version).expect("a group version").with_kind(&kind);
+    let message = facts().type_of(&gvk).map(|declared| declared.encode_protobuf(object));
+    Envelope { api_version, kind, message: &message.unwrap_or_default() }.seal()
+}
+
+fn facts() -> Arc<Facts> {
+    Facts::parse(include_str!("../../../kube/facts/types.txt")).expect("facts")
 }
 
 /// The bytes of an answer.

@@ -105,7 +105,73 @@ async fn bodies() {
             &format!("{post}\ncontent-type: text/html"),
             json!({}),
             "415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: \
-             application/json, application/yaml",
+             application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn bodies_in_protobuf() {
+    const PROTOBUF: &str = "content-type: application/vnd.kubernetes.protobuf";
+    let world = World::new().await;
+    let post = format!("POST /api/v1/namespaces/n/configmaps\n{PROTOBUF}");
+    let config_map = |name: &str, data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
+    world
+        .check(&post, config_map("a", json!({"x": "1"})), "201 ConfigMap {data:{x:1},metadata:{generation:1,name:a}}")
+        .await;
+    let url = "/api/v1/namespaces/n/configmaps/a";
+    world
+        .check(
+            &format!("PUT {url}\n{PROTOBUF}"),
+            config_map("a", json!({"x": "2"})),
+            "200 ConfigMap {data:{x:2},metadata:{generation:2,name:a}}",
+        )
+        .await;
+    let other = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}});
+    world
+        .check(
+            &post,
+            other,
+            "400 BadRequest: Service in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Service) to \
+             (core.ConfigMap): unknown conversion",
+        )
+        .await;
+    world
+        .check(
+            &post,
+            json!("{}"),
+            "400 BadRequest: the object provided is unrecognized (must be of type ConfigMap): provided data does not appear \
+             to be a protobuf message, expected prefix [107 56 115 0] ({})",
+        )
+        .await;
+    let things = format!("POST /apis/test.io/v1/namespaces/n/things\n{PROTOBUF}");
+    world
+        .check(
+            &things,
+            json!({"apiVersion": "test.io/v1", "kind": "Thing"}),
+            "400 BadRequest: Thing in version \"v1\" cannot be handled as a Thing: object *unstructured.Unstructured does \
+             not implement the protobuf marshalling interface and cannot be encoded to a protobuf message",
+        )
+        .await;
+    world
+        .check(
+            "POST /apis/test.io/v1/namespaces/n/things",
+            json!({"metadata": {"name": "t"}}),
+            "201 Thing {metadata:{generation:1,name:t}}",
+        )
+        .await;
+    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "t", "namespace": "n"}, "spec": {"replicas": 3}});
+    let scaled = world.ask(&format!("PUT /apis/test.io/v1/namespaces/n/things/t/scale\n{PROTOBUF}"), scale).await;
+    assert_eq!((scaled.0, &scaled.1["spec"]), (200, &json!({"replicas": 3})));
+    let wrong = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": "other"}});
+    let (code, refused) = world.ask(&format!("DELETE {url}\n{PROTOBUF}"), wrong).await;
+    assert_eq!((code, &refused["reason"]), (409, &json!("Conflict")));
+    let options = json!({"apiVersion": "apps/v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
+    world
+        .check(
+            &format!("DELETE {url}\n{PROTOBUF}"),
+            options,
+            "200 Status {details:{kind:configmaps,name:a},metadata:{},status:Success}",
         )
         .await;
 }

@@ -110,6 +110,7 @@ impl<'a> Reader<'a> {
             shapes: Vec::new(),
             fields: Vec::new(),
             flat: Vec::new(),
+            by_number: Vec::new(),
             kinds: BTreeMap::new(),
             common_kinds: BTreeMap::new(),
         };
@@ -351,8 +352,13 @@ impl<'a> Reader<'a> {
         Ok(Shape { kind, go_type: format!("{go_package}.{name}{suffix}").into() })
     }
 
-    /// Flattens inlined structs.
+    /// Flattens inlined structs, and sorts fields by number.
     fn finish(mut self) -> Parsed<Facts> {
+        self.facts.by_number = (0..self.facts.fields.len() as u32).collect();
+        for declared in &self.facts.types {
+            let own = &mut self.facts.by_number[declared.fields.0 as usize..declared.fields.1 as usize];
+            own.sort_by_key(|at| self.facts.fields[*at as usize].tag);
+        }
         for index in 0..self.facts.types.len() {
             let mut flat = Vec::new();
             collect_flat(&self.facts, index, 0, &mut flat)?;
