@@ -41,8 +41,6 @@ impl Pki {
 /// Makes what is missing, expires soon, or no longer fits the names that clients use.
 pub fn prepare(folder: &Path, serving_names: &[String]) -> Result<Pki, Failure> {
     files::make_private_folder(folder)?;
-    let ca = Authority::load_or_make(folder, "ca", "triune-ca")?;
-    let front_proxy = Authority::load_or_make(folder, "front-proxy-ca", "triune-front-proxy-ca")?;
     let serving = Leaf {
         file: "apiserver",
         common_name: "kube-apiserver",
@@ -61,11 +59,28 @@ pub fn prepare(folder: &Path, serving_names: &[String]) -> Result<Pki, Failure> 
         organisation: None,
         purpose: Purpose::Client,
     };
-    ca.load_or_sign(folder, &serving)?;
-    let (admin_certificate, admin_key) = ca.load_or_sign(folder, &admin)?;
-    front_proxy.load_or_sign(folder, &proxy)?;
-    authority::load_or_make_signing_key(folder, "service-account")?;
-    Ok(Pki { folder: folder.to_owned(), ca_certificate: ca.certificate().to_owned(), admin_certificate, admin_key })
+    // A new file waits for the disk: what does not need another is made beside it.
+    let (ca, (admin_certificate, admin_key)) = std::thread::scope(|scope| {
+        let front_proxy = scope.spawn(|| {
+            Authority::load_or_make(folder, "front-proxy-ca", "triune-front-proxy-ca")?.load_or_sign(folder, &proxy)
+        });
+        let signing_key = scope.spawn(|| authority::load_or_make_signing_key(folder, "service-account"));
+        let ca = Authority::load_or_make(folder, "ca", "triune-ca")?;
+        let admin = std::thread::scope(|scope| {
+            let served = scope.spawn(|| ca.load_or_sign(folder, &serving));
+            let admin = ca.load_or_sign(folder, &admin)?;
+            joined(served)?;
+            Ok::<_, Failure>(admin)
+        })?;
+        joined(front_proxy)?;
+        joined(signing_key)?;
+        Ok::<_, Failure>((ca.certificate().to_owned(), admin))
+    })?;
+    Ok(Pki { folder: folder.to_owned(), ca_certificate: ca, admin_certificate, admin_key })
+}
+
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The names and addresses by which clients reach the server: where it listens, loopback, and the `kubernetes` service.
