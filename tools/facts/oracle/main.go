@@ -1,9 +1,12 @@
 // Answers how the reference's code decodes, normalises and patches objects, so that tests can compare.
 //
-// It reads one JSON object a line, {"group", "version", "kind", "object", "patch", "modified"}, and writes one for each:
+// It reads one JSON object a line, {"group", "version", "kind", "object", "patch", "modified", "protobuf", "encode"}, and
+// writes one for each:
 // {"error"}, or
 //   - with a patch {"object"}: the strategic merge
 //   - with a modified object {"patch", "object"}: the strategic patch between the two, and its merge
+//   - with protobuf, a message, {"object"}: what it says in JSON
+//   - with encode {"protobuf"}: the message of the object
 //   - else {"unknown", "object"}: what decoding into the Go type and encoding again leaves
 package main
 
@@ -26,6 +29,14 @@ type question struct {
 	Group, Version, Kind string
 	Object, Patch        json.RawMessage
 	Modified             json.RawMessage
+	Protobuf             []byte
+	Encode               bool
+}
+
+type message interface {
+	Reset()
+	Unmarshal([]byte) error
+	Marshal() ([]byte, error)
 }
 
 type answer struct {
@@ -33,6 +44,8 @@ type answer struct {
 	Unknown []string    `json:"unknown,omitempty"`
 	Object  interface{} `json:"object,omitempty"`
 	Patch   interface{} `json:"patch,omitempty"`
+	// Bytes without any are a message too.
+	Protobuf *[]byte `json:"protobuf,omitempty"`
 }
 
 func main() {
@@ -77,9 +90,15 @@ func reply(types *runtime.Scheme, line []byte) (given answer) {
 	if asked.Patch != nil {
 		return merge(object, asked)
 	}
+	if asked.Protobuf != nil {
+		return decodeProtobuf(object.(message), asked.Protobuf)
+	}
 	strictErrors, err := kjson.UnmarshalStrict(asked.Object, object)
 	if err != nil {
 		return answer{Error: err.Error()}
+	}
+	if asked.Encode {
+		return encodeProtobuf(object.(message))
 	}
 	for _, strictError := range strictErrors {
 		if path, ok := strings.CutPrefix(strictError.Error(), "unknown field "); ok {
@@ -88,6 +107,26 @@ func reply(types *runtime.Scheme, line []byte) (given answer) {
 	}
 	given.Object = object
 	return given
+}
+
+func decodeProtobuf(object message, bytes []byte) answer {
+	object.Reset()
+	if err := object.Unmarshal(bytes); err != nil {
+		return answer{Error: err.Error()}
+	}
+	text, err := json.Marshal(object)
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	return answer{Object: json.RawMessage(text)}
+}
+
+func encodeProtobuf(object message) answer {
+	bytes, err := object.Marshal()
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	return answer{Protobuf: &bytes}
 }
 
 func merge(object runtime.Object, asked question) answer {

@@ -16,7 +16,8 @@
 //! Invariants: stored bytes are passed on and decoded only for conversions, tables and indented answers; every write is a
 //! compare-and-set on the revision that was read; `dryRun=All` stores nothing.
 //!
-//! Deliberately absent: admission plugins, field ownership (server-side apply), protobuf.
+//! Deliberately absent: admission plugins, field ownership (server-side apply), answers in protobuf:
+//! clients that accept it accept JSON too, which is passed on as it is stored.
 
 pub mod answer;
 pub mod collection;

@@ -33,7 +33,7 @@ struct Decoder<'a> {
     facts: &'a Facts,
 }
 
-impl<'a> Decoder<'a> {
+impl Decoder<'_> {
     fn read_struct(&self, index: u32, bytes: &[u8], object: &mut Map<String, Value>, depth: usize) -> Result<()> {
         if depth > DEPTH_MAX {
             return Err(ProtobufError(format!("exceeded max depth of {DEPTH_MAX}")));
@@ -49,11 +49,11 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    fn read_field(
+    fn read_field<'b>(
         &self,
-        field: &'a Field,
+        field: &'b Field,
         wire: Wire,
-        reader: &mut Reader<'_>,
+        reader: &mut Reader<'b>,
         object: &mut Map<String, Value>,
         depth: usize,
     ) -> Result<()> {
@@ -79,13 +79,10 @@ impl<'a> Decoder<'a> {
                 Value::Array(list) => self.read_items(items, wire, reader, name, list, depth + 1),
                 _ => Ok(()),
             },
-            Kind::Map(values) => {
-                let bytes = reader.bytes_of(wire, name)?;
-                match place(object, name, || Value::Object(Map::new())) {
-                    Value::Object(map) => self.read_entry(values, bytes, name, map, depth + 1),
-                    _ => Ok(()),
-                }
-            }
+            Kind::Map(values) => match place(object, name, || Value::Object(Map::new())) {
+                Value::Object(map) => self.read_entry(values, wire, reader, name, map, depth + 1),
+                _ => Ok(()),
+            },
             _ => {
                 let value = self.read_value(field.shape, wire, reader, name, depth)?;
                 object.insert(name.to_string(), value);
@@ -128,24 +125,29 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// One entry of a map: key 1, value 2; absent ones are zero.
-    fn read_entry(
+    /// One entry of a map; what it lacks is zero.
+    fn read_entry<'b>(
         &self,
         values: ShapeIndex,
-        bytes: &[u8],
-        name: &str,
+        wire: Wire,
+        reader: &mut Reader<'b>,
+        name: &'b str,
         map: &mut Map<String, Value>,
         depth: usize,
     ) -> Result<()> {
         let (mut key, mut value) = (String::new(), None);
-        let mut reader = Reader::new(bytes, name);
-        while let Some((number, wire)) = reader.tag()? {
+        let form = match self.facts.pointee(values).0.kind {
+            Kind::Bool | Kind::Integer(_) => Wire::Varint,
+            Kind::Float => Wire::Fixed64,
+            _ => Wire::Bytes,
+        };
+        reader.entry(wire, name, |number, entry| {
             match number {
-                1 => key = text(reader.bytes_of(wire, name)?),
-                2 => value = Some(self.read_value(values, wire, &mut reader, name, depth)?),
-                _ => reader.skip(wire)?,
+                1 => key = text(entry.bytes_of(Wire::Bytes, name)?),
+                _ => value = Some(self.read_value(values, form, entry, name, depth)?),
             }
-        }
+            Ok(())
+        })?;
         let value = match value {
             Some(value) => value,
             // Bytes are empty, not missing.
@@ -311,15 +313,19 @@ fn read_time(kind: Kind, bytes: &[u8]) -> Result<Value> {
 }
 
 fn read_int_or_string(bytes: &[u8]) -> Result<Value> {
-    let (mut is_text, mut integer, mut string) = (false, 0, String::new());
+    let (mut form, mut integer, mut string) = (0, 0, String::new());
     let mut reader = Reader::new(bytes, "IntOrString");
     while let Some((number, wire)) = reader.tag()? {
         match number {
-            1 => is_text = reader.varint_of(wire, "type")? != 0,
+            1 => form = reader.varint_of(wire, "type")?,
             2 => integer = reader.varint_of(wire, "intVal")? as i32,
             3 => string = text(reader.bytes_of(wire, "strVal")?),
             _ => reader.skip(wire)?,
         }
     }
-    Ok(if is_text { Value::String(string) } else { Value::from(integer) })
+    match form {
+        0 => Ok(Value::from(integer)),
+        1 => Ok(Value::String(string)),
+        _ => Err(ProtobufError("impossible IntOrString.Type".into())),
+    }
 }

@@ -1,3 +1,5 @@
+//! Special types, what comes twice, what is refused, bounds; any bytes.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -67,7 +69,7 @@ fn malformed_messages() {
     refused(b"", "{}");
     refused(&[0x0A, 5], "unexpected EOF");
     refused(&[0x0A], "unexpected EOF");
-    refused(&[0x08, 1], "proto: wrong wireType = 0 for field Metadata");
+    refused(&[0x08, 1], "proto: wrong wireType = 0 for field ObjectMeta");
     refused(&[0x0C], "proto: Pod: wiretype end group for non-group");
     refused(&[0x00], "proto: Pod: illegal tag 0 (wire type 0)");
     refused(&[0x9E, 6], "proto: illegal wireType 6");
@@ -80,6 +82,12 @@ fn malformed_messages() {
     refused(&[0x98, 6, 1, 0x99, 6, 1, 2, 3, 4, 5, 6, 7, 8, 0x9A, 6, 1, 9, 0x9D, 6, 1, 2, 3, 4], "{}");
     refused(&[0x9B, 6, 0x08, 1, 0x13, 0x14, 0x9C, 6], "{}");
     refused(&[0x9B, 6, 0x08, 1], "unexpected EOF");
+    // A map's entry: an end of a group, and a value that is longer than the entry.
+    refused(&[0x0A, 3, 0x5A, 1, 0x1C], "proto: unexpected end of group");
+    refused(
+        &[0x0A, 8, 0x5A, 2, 0x12, 4, 0x0A, 2, 0x61, 0x62],
+        r#"{"metadata":{"labels":{"":"\n\u0002ab"},"name":"ab"}}"#,
+    );
 }
 
 #[test]

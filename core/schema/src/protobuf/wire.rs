@@ -13,6 +13,8 @@ pub(super) enum Wire {
     Bytes,
     /// Fields up to the end of the group.
     GroupStart,
+    /// The end of a group.
+    GroupEnd,
     /// Four bytes.
     Fixed32,
     /// No such form.
@@ -20,12 +22,25 @@ pub(super) enum Wire {
 }
 
 impl Wire {
+    fn of(tag: u64) -> Wire {
+        match (tag & 7) as u8 {
+            0 => Wire::Varint,
+            1 => Wire::Fixed64,
+            2 => Wire::Bytes,
+            3 => Wire::GroupStart,
+            4 => Wire::GroupEnd,
+            5 => Wire::Fixed32,
+            other => Wire::Unknown(other),
+        }
+    }
+
     fn number(self) -> u8 {
         match self {
             Wire::Varint => 0,
             Wire::Fixed64 => 1,
             Wire::Bytes => 2,
             Wire::GroupStart => 3,
+            Wire::GroupEnd => 4,
             Wire::Fixed32 => 5,
             Wire::Unknown(number) => number,
         }
@@ -63,19 +78,43 @@ impl<'a> Reader<'a> {
         }
         let tag = self.varint()?;
         let number = (tag >> 3) as i32;
-        let wire = match (tag & 7) as u8 {
-            0 => Wire::Varint,
-            1 => Wire::Fixed64,
-            2 => Wire::Bytes,
-            3 => Wire::GroupStart,
-            4 => return error(format!("proto: {}: wiretype end group for non-group", self.message)),
-            5 => Wire::Fixed32,
-            other => Wire::Unknown(other),
-        };
+        let wire = Wire::of(tag);
+        if wire == Wire::GroupEnd {
+            return error(format!("proto: {}: wiretype end group for non-group", self.message));
+        }
         match u32::try_from(number) {
             Ok(number) if number > 0 => Ok(Some((number, wire))),
             _ => error(format!("proto: {}: illegal tag {number} (wire type {tag})", self.message)),
         }
+    }
+
+    /// An entry of a map, which has a key as 1 and a value as 2. Generated code reads these without a look at their form,
+    /// and may read beyond the entry; what follows it is read again.
+    pub(super) fn entry(
+        &mut self,
+        wire: Wire,
+        name: &'a str,
+        mut read: impl FnMut(u32, &mut Reader<'a>) -> Result<(), ProtobufError>,
+    ) -> Result<(), ProtobufError> {
+        if wire != Wire::Bytes {
+            return wrong(wire, name);
+        }
+        let length = self.varint()?;
+        let mut entry = Reader { rest: self.rest, message: name };
+        self.take(length)?;
+        while entry.rest.len() > self.rest.len() {
+            let tag = entry.varint()?;
+            match (tag >> 3) as i32 {
+                number @ (1 | 2) => read(number as u32, &mut entry)?,
+                _ => {
+                    entry.skip(Wire::of(tag))?;
+                    if entry.rest.len() < self.rest.len() {
+                        return ended();
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn varint(&mut self) -> Result<u64, ProtobufError> {
@@ -141,6 +180,7 @@ impl<'a> Reader<'a> {
                     self.take(length)?;
                 }
                 3 => depth += 1,
+                4 if depth == 0 => return error("proto: unexpected end of group"),
                 4 => depth -= 1,
                 5 => _ = self.take(4)?,
                 other => return error(format!("proto: illegal wireType {other}")),
@@ -154,15 +194,25 @@ impl<'a> Reader<'a> {
 }
 
 fn wrong<T>(wire: Wire, name: &str) -> Result<T, ProtobufError> {
-    // The reference names Go's field, which is the JSON name with a capital.
+    // The reference names Go's field: the JSON name with a capital, but for a few.
     let mut letters = name.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    error(format!("proto: wrong wireType = {} for field {first}{}", wire.number(), letters.as_str()))
+    let go_name = match name {
+        "metadata" => "ObjectMeta".into(),
+        "apiVersion" => "APIVersion".into(),
+        "uid" => "UID".into(),
+        _ => letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect::<String>(),
+    };
+    error(format!("proto: wrong wireType = {} for field {go_name}", wire.number()))
 }
 
-/// Text; as when such text is written as JSON, what is not UTF-8 is replaced.
+/// Text; as when Go writes it as JSON, each byte that is not UTF-8 is replaced.
 pub(super) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    text
 }
 
 pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {

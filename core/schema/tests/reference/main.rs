@@ -4,7 +4,8 @@
 //! - `samples`: every object of `testdata/HEAD` of k8s.io/api is what normalising leaves, has no unknown field and no
 //!   field of the wrong type
 //! - `oracle`: mutated samples decode, normalise and merge as in the reference's code
-//! - `protobuf`: every object of `testdata/HEAD` is the same in protobuf, both ways
+//! - `protobuf`: every object of `testdata/HEAD` is the same in protobuf, both ways; mutated ones decode and
+//!   encode as in the reference's code
 //! - `openapi`: the documents of `api/openapi-spec/v3` of k8s.io/kubernetes and ours say the same
 #![allow(clippy::disallowed_methods, reason = "a test may read files")]
 

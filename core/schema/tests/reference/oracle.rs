@@ -13,29 +13,29 @@ use triune_schema::{Facts, TypeRef};
 use super::{difference, facts, json_files, module_folder, samples::kind_of};
 
 /// A small generator of numbers: the same ones in each run.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % bound as u64).unwrap()
     }
-    fn one_in(&mut self, chances: usize) -> bool {
+    pub(crate) fn one_in(&mut self, chances: usize) -> bool {
         self.below(chances) == 0
     }
 }
 
-struct Case {
-    name: String,
-    declared: TypeRef,
-    object: Value,
-    /// A patch, or under `modified` what the object is changed to.
-    more: Option<(&'static str, Value)>,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) declared: TypeRef,
+    pub(crate) object: Value,
+    /// A patch, or under `modified` what the object is changed to, and so on.
+    pub(crate) more: Option<(&'static str, Value)>,
 }
 
-fn cases(
+pub(crate) fn cases(
     facts: &Arc<Facts>,
     mut change: impl FnMut(&mut Dice, &Value) -> (Value, Option<(&'static str, Value)>),
     rounds: usize,
@@ -52,7 +52,7 @@ fn cases(
     cases
 }
 
-fn ask(cases: &[Case]) -> Vec<Value> {
+pub(crate) fn ask(cases: &[Case]) -> Vec<Value> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/facts");
     let mut oracle = Command::new("go")
         .args(["run", "./oracle"])
@@ -77,7 +77,7 @@ fn ask(cases: &[Case]) -> Vec<Value> {
     let output = oracle.wait_with_output().unwrap();
     writer.join().unwrap();
     let answers: Vec<Value> =
-        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(answers.len(), cases.len(), "an answer to each question");
     answers
 }
@@ -193,7 +193,7 @@ fn shuffle(dice: &mut Dice, value: &mut Value) {
 }
 
 /// A copy in which about one value in `chances` is another, of any type or (not wild) an empty one of its own.
-fn mutated(dice: &mut Dice, value: &Value, chances: usize, wild: bool) -> Value {
+pub(crate) fn mutated(dice: &mut Dice, value: &Value, chances: usize, wild: bool) -> Value {
     if dice.one_in(chances) && !wild {
         let empty = match value {
             Value::Object(_) => json!({}),
