@@ -26,6 +26,11 @@ fn main() {
     measure("copy and normalise", 1000, || normalised(pod.clone()));
     let normal = normalised(pod.clone());
     measure("copy and normalise what is normal", 1000, || normalised(normal.clone()));
+    let text = normal.to_string();
+    measure("read JSON (for comparison)", 1000, || serde_json::from_str::<Value>(&text));
+    let message = declared.encode_protobuf(&normal);
+    measure(&format!("write protobuf, {} bytes", message.len()), 1000, || declared.encode_protobuf(&normal));
+    measure("read protobuf", 1000, || declared.decode_protobuf(&message));
     let patch = json!({"spec": {"containers": [{"name": "c1", "image": "new"}], "$setElementOrder/containers": [{"name": "c0"}, {"name": "c1"}]}});
     measure("copy and merge a small patch", 1000, || declared.strategic_merge(pod.clone(), patch.clone()));
     measure("document of core/v1 with pods", 5, || {
