@@ -110,7 +110,9 @@ async fn make_chain(
     address: SocketAddr,
 ) -> Result<PreparedServer, Failure> {
     let mut store = StoreOptions::default();
+    // As etcd's compactor: what is older than one interval goes.
     store.compaction_interval = settings.compaction_interval.unwrap_or(store.compaction_interval);
+    store.keep_window = store.compaction_interval;
     let authentication = authentication_entries(&identity.tls, &identity.front_proxy)?;
     let authenticator = RequestAuthenticator::new(identity.front_proxy.clone(), settings.tokens, settings.anonymous);
     let advertise = (settings.advertise.unwrap_or(reachable(address).ip()), address.port());

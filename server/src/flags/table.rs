@@ -60,7 +60,7 @@ pub const GROUPS: &[Group] = &[
             flag("encryption-provider-config-automatic-reload", Bool, "", NoEffect("it belongs to --encryption-provider-config")),
             flag("etcd-cafile", Text, "", NoEffect(ETCD)),
             flag("etcd-certfile", Text, "", NoEffect(ETCD)),
-            flag("etcd-compaction-interval", Duration, "5m0s", Implemented("How often the change log is compacted")),
+            flag("etcd-compaction-interval", Duration, "5m0s", Implemented("How often the change log is compacted, and how long changes are kept at least")),
             flag("etcd-count-metric-poll-period", Duration, "1m0s", NoEffect(ETCD)),
             flag("etcd-db-metric-poll-interval", Duration, "30s", NoEffect(ETCD)),
             flag("etcd-healthcheck-timeout", Duration, "2s", NoEffect(ETCD)),

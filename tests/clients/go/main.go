@@ -20,6 +20,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -32,6 +33,9 @@ const (
 	writers   = 4
 	names     = 25 // of each writer
 	patience  = 60 * time.Second
+
+	// Long enough for an informer to come back after a start of the daemon, short enough to wait for.
+	compactionInterval = "10s"
 )
 
 func main() {
@@ -73,6 +77,11 @@ func run(triune string, changes int, seed uint64) error {
 		return err
 	}
 
+	first, err := client.CoreV1().ConfigMaps(namespace).List(context.Background(), metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+
 	// Quarters: after each the daemon ends, politely or not, and comes back; the informer stays.
 	written := newLedger()
 	choices := newChoices(seed)
@@ -90,14 +99,40 @@ func run(triune string, changes int, seed uint64) error {
 			return err
 		}
 	}
+	// Changes go on until the log behind the informer is compacted, and a little longer.
+	if err := eventually(func() error {
+		if err := write(client, written, choices, writers); err != nil {
+			return err
+		}
+		return compacted(client, first.ResourceVersion)
+	}); err != nil {
+		return err
+	}
+	if err := write(client, written, choices, 10*writers); err != nil {
+		return err
+	}
 	if err := eventually(func() error { return compare(written, seen) }); err != nil {
 		return err
 	}
 	if err := eventually(func() error { return sameState(client, informer) }); err != nil {
 		return err
 	}
-	fmt.Printf("%d changes seen once each, in order, over %d starts of the daemon\n", written.total(), server.starts)
+	fmt.Printf("%d changes seen once each, in order, over %d starts of the daemon and a compaction\n", written.total(), server.starts)
 	return nil
+}
+
+// compacted tells whether the state at an old revision can no longer be had.
+func compacted(client kubernetes.Interface, revision string) error {
+	exact := metav1.ListOptions{ResourceVersion: revision, ResourceVersionMatch: metav1.ResourceVersionMatchExact}
+	_, err := client.CoreV1().ConfigMaps(namespace).List(context.Background(), exact)
+	switch {
+	case err == nil:
+		return fmt.Errorf("the state at revision %s is still there", revision)
+	case apierrors.IsResourceExpired(err):
+		return nil
+	default:
+		return err
+	}
 }
 
 // ledger holds what happened to each object, in order: the resourceVersion of a state, or "deleted".
@@ -318,7 +353,7 @@ func (s *server) kubeconfig() string { return filepath.Join(s.folder, "admin.kub
 
 func (s *server) start() error {
 	s.process = exec.Command(s.triune, "serve", "--data-dir", s.folder, "--secure-port", strconv.Itoa(s.port),
-		"--die-with-parent", "--etcd-compaction-interval=1s")
+		"--die-with-parent", "--etcd-compaction-interval="+compactionInterval)
 	s.process.Stderr = os.Stderr
 	if err := s.process.Start(); err != nil {
 		return err
@@ -351,7 +386,5 @@ func (s *server) client() (*kubernetes.Clientset, error) {
 		return nil, err
 	}
 	config.QPS, config.Burst = 10_000, 10_000
-	// Typed clients send protobuf unless told otherwise; the server takes JSON and YAML so far.
-	config.ContentType = "application/json"
 	return kubernetes.NewForConfig(config)
 }
