@@ -164,6 +164,8 @@ fn run_server(matches: &ArgMatches, role: Role) -> Result<(), Stop> {
     for sentence in without_effect {
         tracing::warn!("{sentence}");
     }
+    // Whatever is written from here on, its owner alone can read, the store's own files too.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     Ok(runtime(run::worker_threads())?.block_on(run::run(settings))?)
 }
 

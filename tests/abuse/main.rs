@@ -62,6 +62,24 @@ fn a_second_daemon_on_a_folder_is_refused_and_changes_nothing() {
     assert_eq!(daemon.terminate().0, Some(0));
 }
 
+#[test]
+fn nothing_in_the_data_folder_is_for_others() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let daemon = Daemon::start(scratch.path(), &[]);
+    let (mut folders, mut files) = (vec![scratch.path().join("pki"), scratch.path().join("store")], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let metadata = std::fs::metadata(&path).expect("what it is");
+            let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
+            assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+            if metadata.is_dir() { folders.push(path) } else { files += 1 }
+        }
+    }
+    assert!(files > 12, "keys, certificates and the store are there: {files} files");
+    assert_eq!(daemon.terminate().0, Some(0));
+}
+
 /// Sends and expects a Status with this code whose message has this part.
 async fn check(daemon: &Daemon, method: &str, path: &str, body: impl Into<hyper::body::Bytes>, code: u16, part: &str) {
     check_as(daemon, method, path, JSON, body, code, part).await;
