@@ -32,10 +32,10 @@ const (
 	namespace = "default"
 	writers   = 4
 	names     = 25 // of each writer
-	patience  = 60 * time.Second
+	patience  = 90 * time.Second
 
 	// Long enough for an informer to come back after a start of the daemon, short enough to wait for.
-	compactionInterval = "10s"
+	compactionInterval = "15s"
 )
 
 func main() {

@@ -1,3 +1,5 @@
+//! Documents made of small tables of facts: paths, parameters, schemas, the index.
+
 use serde_json::json;
 use triune_api::names::{GroupVersion, GroupVersionKind};
 

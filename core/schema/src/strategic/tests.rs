@@ -1,3 +1,5 @@
+//! Strategic merge patches as tables of original, patch and result.
+
 use serde_json::{Value, json};
 
 use crate::testing::built_in;
