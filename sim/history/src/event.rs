@@ -256,7 +256,7 @@ pub enum Operation {
 #[serde(rename_all = "snake_case", tag = "outcome", content = "value")]
 pub enum Outcome {
     /// An answer came.
-    Answered(Answer),
+    Answered(Box<Answer>),
     /// The connection could not be made: the request was certainly not sent.
     NotSent(String),
     /// The connection broke or the client gave up waiting: it may have been carried out.

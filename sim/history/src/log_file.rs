@@ -20,7 +20,9 @@ pub fn read(input: &mut dyn BufRead) -> io::Result<(serde_json::Value, Vec<Event
     let mut events = Vec::new();
     for (index, line) in input.lines().enumerate() {
         let line = line?;
-        let at = |error: serde_json::Error| io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {error}", index + 1));
+        let at = |error: serde_json::Error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {error}", index + 1))
+        };
         match header {
             None => header = Some(serde_json::from_str(&line).map_err(at)?),
             Some(_) => events.push(serde_json::from_str(&line).map_err(at)?),
@@ -64,8 +66,7 @@ mod tests {
             Body::Stream { id: OperationId(3), item: StreamItem::Bookmark { revision: 3, initial_events_end: true } },
             Body::Healed,
         ];
-        let events: Vec<Event> =
-            bodies.into_iter().map(|body| Event { at: At(5), node: "n".into(), body }).collect();
+        let events: Vec<Event> = bodies.into_iter().map(|body| Event { at: At(5), node: "n".into(), body }).collect();
         let mut file = Vec::new();
         let header = serde_json::json!({"seed": 1});
         write(&mut file, &header, &events).unwrap();
