@@ -63,8 +63,14 @@ pub enum Body {
     },
     /// An informer's store holds just these objects, all that its selection shows at the revision (W17).
     Informer {
+        /// Tells the informers of a node apart.
+        informer: u64,
         /// Which resource.
         resource: String,
+        /// Empty for all.
+        namespace: String,
+        /// `labelSelector`: equalities only.
+        labels: Vec<(String, String)>,
         /// The position of the informer.
         revision: u64,
         /// In key order.
@@ -72,6 +78,8 @@ pub enum Body {
     },
     /// An informer told its handler of an object; None for a deletion.
     Handled {
+        /// Which informer of the node.
+        informer: u64,
         /// Which.
         key: ObjectKey,
         /// The new state.
@@ -213,6 +221,13 @@ pub enum Operation {
     Get {
         /// Which.
         key: ObjectKey,
+    },
+    /// GET of one object with a resourceVersion: a state not older than that.
+    GetCached {
+        /// Which.
+        key: ObjectKey,
+        /// `resourceVersion`; 0 for whatever there is.
+        at_least: u64,
     },
     /// GET of many.
     List {
