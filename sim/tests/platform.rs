@@ -127,8 +127,7 @@ fn trace(seed: u64) -> String {
             });
         }
         env.sleep(Duration::from_secs(1)).await;
-        let text = order.lock().unwrap().clone();
-        text
+        order.lock().unwrap().clone()
     })
 }
 
