@@ -10,6 +10,7 @@
 //! - [`network`]: listeners and byte streams
 //! - [`hyper_adapters`]: what hyper needs of the above
 //! - [`storage`]: ordered, transactional key-value storage and its contract
+//! - [`probe!`]: rare lines that a simulation should reach
 //! - `contract` (feature): the suite that tests each clause of the storage contract
 
 pub mod clock;
@@ -18,6 +19,7 @@ pub mod contract;
 pub mod entropy;
 pub mod hyper_adapters;
 pub mod network;
+pub mod probe;
 pub mod storage;
 pub mod tasks;
 

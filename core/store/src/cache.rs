@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures::{FutureExt, future::Either};
 use tokio::sync::Notify;
 use triune_api::names::GroupResource;
-use triune_env::{TaskHandle, storage::StorageError};
+use triune_env::{TaskHandle, probe, storage::StorageError};
 
 use crate::{
     Revision,
@@ -201,7 +201,10 @@ impl Shared {
         };
         match self.base.env.timeout(self.base.options.fresh_wait_max, reached).await {
             Ok(reached) => reached,
-            Err(_) => Err(ReadError::TooLarge { asked: revision, current: self.read().position() }),
+            Err(_) => {
+                probe!("cache: the asked revision was not reached");
+                Err(ReadError::TooLarge { asked: revision, current: self.read().position() })
+            }
         }
     }
 
@@ -238,6 +241,7 @@ impl Shared {
         let position = self.read().position();
         let read = self.base.timed(self.read_log_batch(position, look_at_wake, check_floor)).await?;
         if read.floor.is_some_and(|floor| floor > position) {
+            probe!("cache: filled anew, it was below the floor");
             tracing::warn!(resource = %self.resource, "the watch cache fell behind the compaction floor: it is filled anew");
             self.load().await?;
             refresher.floor_checked = None;

@@ -12,7 +12,10 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use triune_env::storage::{CommitError, Isolation, KEY_BYTES_MAX, STAMP_BYTES, StorageError, Transaction};
+use triune_env::{
+    probe,
+    storage::{CommitError, Isolation, KEY_BYTES_MAX, STAMP_BYTES, StorageError, Transaction},
+};
 
 use crate::{
     Revision,
@@ -125,6 +128,7 @@ impl Pursuit<'_> {
             Err(CommitError::Unknown) => Attempt::Unknown,
             Err(CommitError::Conflict) => {
                 base.counters.conflicts.one();
+                probe!("commit: conflict");
                 Attempt::Again(WriteError::Unavailable("too many conflicts with other writes".into()))
             }
             Err(CommitError::TooOld) => Attempt::Again(StorageError::TooOld.into()),
@@ -142,10 +146,11 @@ impl Pursuit<'_> {
         let object_key = base.keys.object(&self.write.key);
         let value = transaction.get(&object_key, Isolation::Serializable).await?;
         let live = value.as_ref().map(ObjectRow::decode).transpose()?;
-        if self.unresolved
-            && let Some(done) = self.find_own(transaction, live.as_ref(), first_read).await?
-        {
-            return Ok(Staged::Done(done));
+        if self.unresolved {
+            if let Some(done) = self.find_own(transaction, live.as_ref(), first_read).await? {
+                return Ok(Staged::Done(done));
+            }
+            probe!("commit: unknown outcome was not applied");
         }
         self.check_expectation(transaction, live.as_ref()).await?;
         self.check_fences(transaction).await?;
@@ -174,6 +179,7 @@ impl Pursuit<'_> {
         let base = self.base;
         if let Some(live) = live.filter(|live| live.write_id == self.write_id) {
             let (revision, created) = (base.revision(&live.stamp), base.revision(&live.created()));
+            probe!("commit: unknown outcome found in the object row");
             return Ok(Some(Committed { revision, created, changed: true }));
         }
         let mut range = base.keys.log_after(&self.write.key.resource, &base.storage.stamp_of(first_read));
@@ -186,6 +192,7 @@ impl Pursuit<'_> {
                         return Err(StorageError::Corrupt("a log range holds another row".into()).into());
                     };
                     let created = base.revision(&log.created.unwrap_or(stamp));
+                    probe!("commit: unknown outcome found in the log");
                     return Ok(Some(Committed { revision: base.revision(&stamp), created, changed: true }));
                 }
             }
@@ -222,6 +229,7 @@ impl Pursuit<'_> {
                 Some(row) if row.terminating => FenceFound::Terminating,
                 Some(_) => continue,
             };
+            probe!("commit: fence does not hold");
             return Err(Stop::Failed(WriteError::Fence { index, found }));
         }
         Ok(())
@@ -238,6 +246,7 @@ impl Pursuit<'_> {
                 (None, false) => changing.push(index),
                 (Some(holder), true) if holder == claim.holder => changing.push(index),
                 (Some(holder), false) if holder != claim.holder => {
+                    probe!("commit: claim is held by another");
                     return Err(Stop::Failed(WriteError::Claimed { index, holder: holder.to_string() }));
                 }
                 // Held already, or not ours to give up.

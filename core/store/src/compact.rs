@@ -10,7 +10,10 @@
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use triune_api::names::GroupResource;
-use triune_env::storage::{CommitError, Isolation, StorageError};
+use triune_env::{
+    probe,
+    storage::{CommitError, Isolation, StorageError},
+};
 
 use crate::{
     Revision,
@@ -154,6 +157,7 @@ async fn compact_batch(
     let now_ms = base.wall_ms();
     let interval_ms = u64::try_from(base.options.compaction_interval.as_millis()).unwrap_or(u64::MAX);
     if spare && compacted.is_some_and(|last| last.at_ms <= now_ms && now_ms - last.at_ms < interval_ms / 10 * 9) {
+        probe!("compaction: another server has just done it");
         return Ok(0);
     }
     let mut range = base.keys.log_up_to(resource, &base.storage.stamp_of(target));
@@ -179,7 +183,10 @@ async fn compact_batch(
     transaction.clear_range(range);
     transaction.set(compacted_key, CompactedRow { floor, at_ms: now_ms }.encode());
     match transaction.commit().await {
-        Ok(_) => Ok(rows.len()),
+        Ok(_) => {
+            probe!("compaction: rows removed");
+            Ok(rows.len())
+        }
         // Unknown: the next look finds the rows or does not.
         Err(CommitError::Conflict | CommitError::TooOld | CommitError::Unknown) => Err(StorageError::TooOld),
         Err(CommitError::TooLarge(text)) => Err(StorageError::TooLarge(text)),

@@ -5,7 +5,10 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use triune_api::names::ObjectKey;
-use triune_env::storage::{CommitError, Isolation, Stamp, StorageError};
+use triune_env::{
+    probe,
+    storage::{CommitError, Isolation, Stamp, StorageError},
+};
 
 use crate::{
     base::Base,
@@ -87,9 +90,10 @@ impl Store {
                 // The delete takes the expiry row with it.
                 Ok(_) => {
                     self.base.counters.expired.one();
+                    probe!("expiry: object removed");
                     return Ok(true);
                 }
-                Err(WriteError::Expectation(_)) => {}
+                Err(WriteError::Expectation(_)) => probe!("expiry: the object changed before it was removed"),
                 Err(WriteError::Corrupt(text)) => return Err(ReadError::Corrupt(text)),
                 Err(error) => return Err(ReadError::Unavailable(error.to_string())),
             }

@@ -5,6 +5,8 @@
 
 use std::{ops::Bound, sync::Arc};
 
+use triune_env::probe;
+
 use crate::{
     Revision,
     base::yield_now,
@@ -79,10 +81,14 @@ impl ResourceCache {
     }
 
     async fn state_of_page(&self, token: &Token) -> Result<(Items, Revision), ReadError> {
-        let Some(revision) = token.revision else { return self.state(ListAt::Latest).await };
+        let Some(revision) = token.revision else {
+            probe!("list: goes on inconsistently");
+            return self.state(ListAt::Latest).await;
+        };
         match self.state_at(revision).await {
             Ok(items) => Ok((items, revision)),
             Err(ReadError::Compacted { .. }) => {
+                probe!("list: the page is compacted");
                 let inconsistent = Token { revision: None, start: token.start.clone() };
                 Err(ReadError::ContinueExpired { token: inconsistent.encode() })
             }
@@ -97,10 +103,14 @@ impl ResourceCache {
         match near {
             StateAt::Here(items) => Ok(items),
             StateAt::Undo { mut items, events } => {
+                probe!("list: a state by undoing the window");
                 undo(&mut items, &events);
                 Ok(items)
             }
-            StateAt::UndoLog { items, to } => self.undo_from_log(items, revision, to).await,
+            StateAt::UndoLog { items, to } => {
+                probe!("list: a state by undoing the log");
+                self.undo_from_log(items, revision, to).await
+            }
             StateAt::Future => {
                 // The position went back only if the cache was filled anew in between.
                 let current = self.shared.read().position();

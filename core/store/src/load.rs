@@ -7,7 +7,10 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
-use triune_env::storage::{Isolation, KeyRange, StorageError};
+use triune_env::{
+    probe,
+    storage::{Isolation, KeyRange, StorageError},
+};
 
 use crate::{
     Revision,
@@ -29,6 +32,7 @@ impl Shared {
         loop {
             let read = self.base.timed(self.read_log_batch(position, false, true)).await?;
             if read.floor.is_some_and(|floor| floor > position) {
+                probe!("load: compacted during the scan");
                 return Err(StorageError::TooOld);
             }
             let more = read.changes.len() == ROWS_PER_READ;
@@ -100,9 +104,11 @@ impl Shared {
     fn replay(&self, items: &mut Items, change: LogChange) {
         let item: Arc<str> = item_key(&change.log.namespace, &change.log.name).into();
         if items.get(&item).is_some_and(|entry| entry.revision >= change.revision) {
+            probe!("load: the scan saw a change of the log");
             return;
         }
         let previous = items.get(&item).cloned();
+        probe!("load: a change during the scan");
         match self.event(change, previous).current() {
             Some(entry) => items.insert(item, entry.clone()),
             None => items.remove(&item),

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use triune_env::BoxFuture;
+use triune_env::{BoxFuture, probe};
 
 use crate::{
     Revision,
@@ -141,7 +141,12 @@ impl ResourceCache {
             return Ok(());
         }
         let floor = shared.floor_now().await?;
-        if revision < floor { Err(ReadError::Compacted { asked: revision, oldest: floor }) } else { Ok(()) }
+        if revision < floor {
+            probe!("watch: the start is compacted");
+            return Err(ReadError::Compacted { asked: revision, oldest: floor });
+        }
+        probe!("watch: starts from the log");
+        Ok(())
     }
 }
 
@@ -183,6 +188,7 @@ impl Watcher {
     }
 
     fn failed(&mut self, error: ReadError) -> Vec<WatchItem> {
+        probe!("watch: fails while it runs");
         self.phase = Phase::Ended;
         vec![WatchItem::Error(error)]
     }
@@ -286,6 +292,7 @@ impl Cursor {
                 Behind::Log { .. } if !items.is_empty() => return Ok(items),
                 Behind::Log { until } => {
                     // Boxed, as is what else is rare: the future of a delivery stays small.
+                    probe!("watch: resumes from the log");
                     let (events, all) = Box::pin(shared.events_from_log(self.position, until)).await?;
                     shared.base.counters.watch_resumes.one();
                     self.log_position = if all { until } else { events.last().map_or(until, |event| event.revision) };
