@@ -15,7 +15,7 @@ use triune_env::{
 use crate::{
     Revision,
     keys::{KeySpace, RowKey},
-    options::{CHUNK_BYTES_MAX, Counters, StoreOptions},
+    options::{CHUNK_BYTES_MIN, Counters, StoreOptions},
     rows::{BodyPlace, ObjectRow, is_body},
     types::{ReadError, StoredObject, WriteError},
 };
@@ -72,7 +72,7 @@ impl Base {
             BodyPlace::Inline(bytes) => return Ok(bytes.clone()),
             BodyPlace::Chunks { id, length } => (*id, *length as usize),
         };
-        let rows_max = length / CHUNK_BYTES_MAX + 2;
+        let rows_max = length / CHUNK_BYTES_MIN + 2;
         let rows = transaction.range(self.keys.body(id), rows_max, false, Isolation::Snapshot).await?;
         let mut body = BytesMut::with_capacity(length);
         for row in rows {
@@ -102,9 +102,10 @@ impl Base {
 
     /// Stages a body of `length` too large for one row.
     pub(crate) fn set_chunks(&self, transaction: &mut dyn Transaction, id: crate::keys::BodyId, body: &Bytes) {
-        for (index, start) in (0..body.len()).step_by(CHUNK_BYTES_MAX).enumerate() {
-            let piece = body.slice(start..body.len().min(start + CHUNK_BYTES_MAX));
-            // At most a few dozen pieces, by OBJECT_BYTES_MAX.
+        let piece_bytes = self.options.chunk_bytes_max.max(CHUNK_BYTES_MIN);
+        for (index, start) in (0..body.len()).step_by(piece_bytes).enumerate() {
+            let piece = body.slice(start..body.len().min(start + piece_bytes));
+            // At most some ten thousand pieces, by OBJECT_BYTES_MAX.
             transaction.set(self.keys.encode(&RowKey::Body(id, index as u32)), piece);
         }
     }

@@ -26,7 +26,6 @@ use crate::{
     base::Base,
     keys::RowKey,
     log::LogChange,
-    options::ROWS_PER_READ,
     scope::Scopes,
     state::{CacheState, Items},
     types::{AttributesOf, ReadError},
@@ -254,7 +253,7 @@ impl Shared {
             refresher.wake = wake;
         }
         self.base.counters.refreshes.one();
-        let more = read.changes.len() == ROWS_PER_READ;
+        let more = read.changes.len() == self.base.options.rows_per_read;
         if !read.changes.is_empty() {
             refresher.busy = Some(now);
         }

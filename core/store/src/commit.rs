@@ -21,7 +21,7 @@ use crate::{
     Revision,
     base::Base,
     keys::{BodyId, RowKey},
-    options::{INLINE_BODY_BYTES_MAX, LOG_BODIES_BYTES_MAX, OBJECT_BYTES_MAX, ROWS_PER_READ},
+    options::OBJECT_BYTES_MAX,
     rows::{
         BodyPlace, EXPIRY_STAMP_OFFSET, LogRow, OBJECT_STAMP_OFFSET, ObjectRow, decode_claim, encode_claim,
         encode_expiry, is_body,
@@ -184,7 +184,7 @@ impl Pursuit<'_> {
         }
         let mut range = base.keys.log_after(&self.write.key.resource, &base.storage.stamp_of(first_read));
         loop {
-            let rows = transaction.range(range.clone(), ROWS_PER_READ, false, Isolation::Snapshot).await?;
+            let rows = transaction.range(range.clone(), base.options.rows_per_read, false, Isolation::Snapshot).await?;
             for row in &rows {
                 let log = LogRow::decode(&row.value)?;
                 if log.write_id == self.write_id {
@@ -197,7 +197,9 @@ impl Pursuit<'_> {
                 }
             }
             match rows.last() {
-                Some(last) if rows.len() == ROWS_PER_READ => range.start = [&last.key[..], &[0]].concat().into(),
+                Some(last) if rows.len() == base.options.rows_per_read => {
+                    range.start = [&last.key[..], &[0]].concat().into();
+                }
                 _ => return Ok(None),
             }
         }
@@ -324,7 +326,7 @@ impl Pursuit<'_> {
 
     /// Where the new body goes.
     fn place(&self, transaction: &mut dyn Transaction, body: &Bytes) -> BodyPlace {
-        if body.len() <= INLINE_BODY_BYTES_MAX {
+        if body.len() <= self.base.options.inline_body_bytes_max {
             return BodyPlace::Inline(body.clone());
         }
         let id = BodyId { write_id: self.write_id, part: PART_BODY };
@@ -336,7 +338,7 @@ impl Pursuit<'_> {
     fn place_before(&self, transaction: &mut dyn Transaction, before: BodyPlace, body: &BodyPlace) -> BodyPlace {
         let BodyPlace::Inline(bytes) = &before else { return before };
         let beside = if let BodyPlace::Inline(body) = body { body.len() } else { 0 };
-        if before == *body || bytes.len() + beside <= LOG_BODIES_BYTES_MAX {
+        if before == *body || bytes.len() + beside <= self.base.options.log_bodies_bytes_max {
             return before;
         }
         let id = BodyId { write_id: self.write_id, part: PART_BEFORE };

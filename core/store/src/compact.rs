@@ -24,8 +24,6 @@ use crate::{
     types::ReadError,
 };
 
-/// Log rows removed in one transaction.
-const ROWS_PER_TRANSACTION: usize = 200;
 /// Times at which the read version is remembered, in one keep window.
 const SAMPLES_PER_WINDOW: u32 = 8;
 
@@ -133,7 +131,7 @@ async fn compact_resource(
                 base.counters.rows_compacted.add(rows as u64);
                 spare = false;
                 retry = base.retry();
-                if rows < ROWS_PER_TRANSACTION {
+                if rows < base.options.rows_per_compaction {
                     return Ok(removed);
                 }
             }
@@ -161,7 +159,7 @@ async fn compact_batch(
         return Ok(0);
     }
     let mut range = base.keys.log_up_to(resource, &base.storage.stamp_of(target));
-    let rows = transaction.range(range.clone(), ROWS_PER_TRANSACTION, false, Isolation::Snapshot).await?;
+    let rows = transaction.range(range.clone(), base.options.rows_per_compaction, false, Isolation::Snapshot).await?;
     let Some(last) = rows.last() else { return Ok(0) };
     let RowKey::Log(_, floor) = base.keys.decode(&last.key)? else {
         return Err(StorageError::Corrupt("a log range holds another row".into()));

@@ -18,7 +18,6 @@ use crate::{
     event::{ChangeEvent, Entry},
     keys::{RowKey, item_key},
     log::LogChange,
-    options::ROWS_PER_READ,
     rows::ObjectRow,
     state::{CacheState, Items},
 };
@@ -35,7 +34,7 @@ impl Shared {
                 probe!("load: compacted during the scan");
                 return Err(StorageError::TooOld);
             }
-            let more = read.changes.len() == ROWS_PER_READ;
+            let more = read.changes.len() == self.base.options.rows_per_read;
             position = read.changes.last().map_or(position, |change| change.revision);
             for change in read.changes {
                 self.replay(&mut items, change);
@@ -83,7 +82,7 @@ impl Shared {
     async fn scan_page(&self, range: KeyRange) -> Result<(Vec<(Arc<str>, Arc<Entry>)>, Option<Bytes>), StorageError> {
         let mut transaction = self.base.storage.begin().await?;
         let transaction = transaction.as_mut();
-        let rows = transaction.range(range, ROWS_PER_READ, false, Isolation::Snapshot).await?;
+        let rows = transaction.range(range, self.base.options.rows_per_read, false, Isolation::Snapshot).await?;
         let mut page = Vec::with_capacity(rows.len());
         for row in &rows {
             let RowKey::Object(key) = self.base.keys.decode(&row.key)? else {
@@ -96,7 +95,7 @@ impl Shared {
             let entry = Entry::new(key, self.base.revision(&object.stamp), body, self.attributes_of.clone());
             page.push((item, Arc::new(entry)));
         }
-        let last = rows.last().filter(|_| rows.len() == ROWS_PER_READ).map(|row| row.key.clone());
+        let last = rows.last().filter(|_| rows.len() == self.base.options.rows_per_read).map(|row| row.key.clone());
         Ok((page, last))
     }
 
@@ -128,7 +127,7 @@ impl Shared {
                 let transaction = transaction.as_mut();
                 let floor = self.floor(transaction).await?;
                 let range = base.keys.log_up_to(&self.resource, &base.storage.stamp_of(position));
-                let limit = ROWS_PER_READ.min(base.options.window_events_max);
+                let limit = base.options.rows_per_read.min(base.options.window_events_max);
                 let rows = transaction.range(range, limit, true, Isolation::Snapshot).await?;
                 let mut events = Vec::with_capacity(rows.len());
                 for row in rows.iter().rev() {

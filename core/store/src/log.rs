@@ -14,7 +14,6 @@ use crate::{
     cache::Shared,
     event::{ChangeEvent, Entry},
     keys::{RowKey, item_key},
-    options::ROWS_PER_READ,
     rows::{CompactedRow, LogRow},
     state::{Applied, CacheState},
     types::ReadError,
@@ -55,7 +54,7 @@ impl Shared {
         };
         let floor = if look_at_floor { Some(self.floor(transaction).await?) } else { None };
         let range = base.keys.log_after(&self.resource, &base.storage.stamp_of(after));
-        let rows = transaction.range(range, ROWS_PER_READ, false, Isolation::Snapshot).await?;
+        let rows = transaction.range(range, base.options.rows_per_read, false, Isolation::Snapshot).await?;
         let mut changes = Vec::with_capacity(rows.len());
         for row in &rows {
             changes.push(self.log_change(transaction, row).await?);
@@ -185,12 +184,12 @@ impl Shared {
             start: base.keys.log_after(&self.resource, &base.storage.stamp_of(after)).start,
             end: base.keys.log_up_to(&self.resource, &base.storage.stamp_of(until)).end,
         };
-        let rows = transaction.range(range, ROWS_PER_READ, false, Isolation::Snapshot).await?;
+        let rows = transaction.range(range, base.options.rows_per_read, false, Isolation::Snapshot).await?;
         let mut events = Vec::with_capacity(rows.len());
         for row in &rows {
             events.push(self.event_alone(transaction, row).await?);
         }
-        Ok(Ok((events, rows.len() < ROWS_PER_READ)))
+        Ok(Ok((events, rows.len() < base.options.rows_per_read)))
     }
 
     /// The event of a log row, with the state before it from the row itself.

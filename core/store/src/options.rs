@@ -5,22 +5,29 @@ use std::{
     time::Duration,
 };
 
-/// Largest body kept in its object row; larger ones are kept in pieces.
-pub const INLINE_BODY_BYTES_MAX: usize = 64 * 1024;
-/// Largest piece of a body.
-pub const CHUNK_BYTES_MAX: usize = 90_000;
-/// Largest sum of the two bodies in a log row; above it the state before is kept in pieces.
-pub const LOG_BODIES_BYTES_MAX: usize = 90_000;
+/// Smallest that a piece of a body may be asked to be.
+pub const CHUNK_BYTES_MIN: usize = 64;
 /// Largest body of an object, as the request body limit of the API.
 pub const OBJECT_BYTES_MAX: usize = 3 * 1024 * 1024;
-/// Rows asked of the storage at once, of objects and of logs.
-pub const ROWS_PER_READ: usize = 500;
 
 /// What a store is opened with. The defaults are those of the daemon.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// First component of every key: logical clusters may share a storage.
     pub tenant: String,
+    /// Rows asked of the storage at once, of objects and of logs.
+    pub rows_per_read: usize,
+    /// Largest body kept in its object row; larger ones are kept in pieces.
+    pub inline_body_bytes_max: usize,
+    /// Largest piece of a body; at least [`CHUNK_BYTES_MIN`], and small enough for a row.
+    pub chunk_bytes_max: usize,
+    /// Largest sum of the two bodies in a log row; above it the state before is kept in pieces.
+    pub log_bodies_bytes_max: usize,
+    /// Log rows that compaction removes in one transaction.
+    pub rows_per_compaction: usize,
+    /// Changes that a watcher, and initial events that a watch, looks at in one go: what bounds the time the cache is
+    /// locked.
+    pub watch_look_max: usize,
     /// How often logs are compacted.
     pub compaction_interval: Duration,
     /// Changes are kept at least this long: for this long watches resume, and exact lists and further pages are served.
@@ -42,7 +49,8 @@ pub struct StoreOptions {
     pub fresh_wait_max: Duration,
     /// A read waits this long for the cache to be filled.
     pub load_wait_max: Duration,
-    /// A write whose outcome is unknown is pursued this long.
+    /// A write whose outcome is unknown is pursued this long. Much shorter than `keep_window`, since it may have to be
+    /// found in the log.
     pub unknown_deadline: Duration,
     /// A read or write that the storage refuses for now is repeated this long.
     pub unavailable_deadline: Duration,
@@ -63,6 +71,12 @@ impl Default for StoreOptions {
     fn default() -> StoreOptions {
         StoreOptions {
             tenant: "t".into(),
+            rows_per_read: 500,
+            inline_body_bytes_max: 64 * 1024,
+            chunk_bytes_max: 90_000,
+            log_bodies_bytes_max: 90_000,
+            rows_per_compaction: 200,
+            watch_look_max: 1_024,
             compaction_interval: Duration::from_secs(300),
             keep_window: Duration::from_secs(300),
             window_events_max: 20_000,

@@ -29,8 +29,6 @@ use crate::{
     types::{EventType, ListAt, ReadError, WatchFrom, WatchRequest},
 };
 
-/// Changes a watcher looks at in one go: what bounds the time the cache is locked.
-const LOOK_MAX: usize = 1_024;
 /// Initial events are held for other watchers this long after the last was used.
 const INITIAL_KEEP: Duration = Duration::from_secs(10);
 
@@ -202,7 +200,7 @@ impl Watcher {
         let shared = &self.cache.shared;
         let (now, bytes_max) = (shared.base.now(), shared.base.options.initial_bytes_max);
         for (looked, (item, entry)) in items.range::<_, Arc<str>>(filter.range(start)).enumerate() {
-            if batch.len() == max || looked == LOOK_MAX {
+            if batch.len() == max || looked == shared.base.options.watch_look_max {
                 return batch;
             }
             *after = Some(item.clone());
@@ -318,7 +316,7 @@ impl Cursor {
         let state = shared.read();
         *position = scope.pass_over(*position);
         let wanted = |event: &ChangeEvent| event.key().is_some_and(|key| filter.matches_key(key));
-        state.behind(*position, limit, LOOK_MAX, wanted, taken)
+        state.behind(*position, limit, shared.base.options.watch_look_max, wanted, taken)
     }
 
     fn show(&self, event: Arc<ChangeEvent>) -> Option<WatchItem> {
