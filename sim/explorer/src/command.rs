@@ -17,7 +17,7 @@ use crate::{
     child::{self, Bounds, Job},
     class::Class,
     explore::{self, Exploration},
-    log, mutants, replay,
+    log, mutants, replay, report,
     run::{RunOptions, RunResult, Scenarios},
     shrink::{self, Failure, Limits},
     single::{self, Files, Request, Summary},
@@ -54,6 +54,14 @@ enum Command {
         shrinking: ShrinkArguments,
         #[command(flatten)]
         place: PlaceArguments,
+    },
+    /// Draws an event log as one HTML page
+    Report {
+        /// An event log
+        file: PathBuf,
+        /// The page; beside the log if it is not given
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Lists the scenarios
     List,
@@ -165,6 +173,7 @@ pub fn main(scenarios: &dyn Scenarios) -> ExitCode {
         Command::Explore(arguments) => explore(scenarios, arguments).map(Class::exit_code),
         Command::Replay { file } => replay::command(scenarios, &file).map(Class::exit_code),
         Command::Shrink { file, shrinking, place } => shrink_log(scenarios, &file, &shrinking, &place),
+        Command::Report { file, output } => report::command(&file, output.as_deref()).map(|()| 0),
         Command::List => {
             list(scenarios);
             Ok(0)

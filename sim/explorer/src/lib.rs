@@ -8,7 +8,7 @@
 //! - [`line`](mod@line): an event as one readable line; [`excerpt`]: the few events that explain a finding
 //! - [`single`]: one seed in this process; [`child`]: one seed in a process of its own
 //! - [`explore`]: many seeds; `progress`: the bar; `probes`: rare lines that were or were not reached
-//! - [`replay`], [`mod@shrink`]: what can be done with a log
+//! - [`replay`], [`mod@shrink`], [`report`]: what can be done with a log
 //! - [`mutants`]: planted bugs that must be found, and harmless changes that must not
 //! - [`command`]: the arguments
 //!
@@ -26,6 +26,7 @@ pub mod line;
 pub mod log;
 pub mod mutants;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod shrink;
 pub mod single;

@@ -135,6 +135,26 @@ fn wrong_arguments_are_refused_in_words() {
     check("list", 0, &["quiet   passes;", "hangs   never answers"]);
 }
 
+#[test]
+fn a_report_is_one_page() {
+    let folder = folder();
+    toy(folder.path(), "run --scenario lossy --seed 3 --messages");
+    check_in(folder.path(), "report sim-failures/lossy-3.jsonl", 0, &["sim-failures/lossy-3.html"]);
+    let page = std::fs::read_to_string(folder.path().join("sim-failures/lossy-3.html")).expect("it was written");
+    for node in ["store", "api-1", "client-1", "client-2", "faults"] {
+        assert!(page.contains(node), "{node} has no lane");
+    }
+    // What the finding says is shown as text, never as markup.
+    assert!(page.contains("never told of the commit") && page.contains("&lt;&amp;&gt;") && !page.contains("<&>"));
+    assert!(
+        !page.contains("http://") && !page.contains("https://") && !page.contains("src=") && !page.contains("@import")
+    );
+    for part in ["<!doctype html>", "</html>", "<canvas", "triune-explorer-toy replay"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert_eq!(page.matches("<script").count(), page.matches("</script>").count());
+}
+
 /// A program that answers as the simulation does: `answer` is one number in its source, which patches change.
 fn repository(patches: &[(&str, &str, u32)]) -> (tempfile::TempDir, PathBuf) {
     let scratch = folder();
