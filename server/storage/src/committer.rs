@@ -20,25 +20,39 @@ use crate::{
 pub(crate) type Answer = Result<Revision, CommitError>;
 
 /// Takes groups of intents, one at a time.
-pub(crate) struct Committer<E: Engine> {
-    engine: E,
+pub(crate) struct Committer<V: View> {
     history: History,
     /// The last revision given.
     last: Revision,
-    shared: Arc<Shared<E::View>>,
+    shared: Arc<Shared<V>>,
 }
 
-impl<E: Engine> Committer<E> {
+/// A group that was validated: what is to be applied, and the answers if it is.
+pub(crate) struct Prepared {
+    /// None if nothing is to be applied.
+    pub(crate) batch: Option<Batch>,
+    answers: Vec<Answer>,
+}
+
+impl<V: View> Committer<V> {
     /// Goes on after the last revision that `shared` has published.
-    pub(crate) fn new(engine: E, shared: Arc<Shared<E::View>>) -> Committer<E> {
+    pub(crate) fn new(shared: Arc<Shared<V>>) -> Committer<V> {
         let last = shared.published().revision;
-        Committer { engine, history: History::new(last), last, shared }
+        Committer { history: History::new(last), last, shared }
     }
 
     /// Commits a group: the answers are in the order of the intents. What is acknowledged is durable and published.
-    pub(crate) fn commit_group(&mut self, group: Vec<Intent>) -> Vec<Answer> {
+    pub(crate) fn commit_group<E: Engine<View = V>>(&mut self, engine: &mut E, group: Vec<Intent>) -> Vec<Answer> {
+        let prepared = self.prepare(group);
+        let applied = prepared.batch.as_ref().map_or(Ok(()), |batch| engine.apply(batch));
+        self.settle(prepared, applied, || engine.view())
+    }
+
+    /// Validates a group. The next call is [`Committer::settle`], after its batch was applied or was not.
+    pub(crate) fn prepare(&mut self, group: Vec<Intent>) -> Prepared {
         if let Some(reason) = self.shared.stopped() {
-            return group.iter().map(|_| Err(CommitError::Unavailable(reason.clone()))).collect();
+            let answers = group.iter().map(|_| Err(CommitError::Unavailable(reason.clone()))).collect();
+            return Prepared { batch: None, answers };
         }
         let view = self.shared.published().view;
         let (mut batch, mut accepted) = (Batch::default(), 0_usize);
@@ -48,13 +62,22 @@ impl<E: Engine> Committer<E> {
             accepted += usize::from(answer.is_ok());
             answers.push(answer);
         }
-        if accepted == 0 {
-            return answers;
-        }
         batch.revision = self.last;
-        match self.engine.apply(&batch) {
+        Prepared { batch: (accepted > 0).then_some(batch), answers }
+    }
+
+    /// Publishes what was applied and gives the answers, in the order of the intents.
+    pub(crate) fn settle(
+        &self,
+        prepared: Prepared,
+        applied: Result<(), StorageError>,
+        view: impl FnOnce() -> V,
+    ) -> Vec<Answer> {
+        let Prepared { batch, mut answers } = prepared;
+        let Some(batch) = batch else { return answers };
+        match applied {
             Ok(()) => {
-                self.shared.publish(self.last, self.engine.view());
+                self.shared.publish(batch.revision, view());
                 self.shared.waiters.wake(batch.rows.keys());
             }
             Err(error) => {
@@ -75,7 +98,7 @@ impl<E: Engine> Committer<E> {
         !self.history.is_empty()
     }
 
-    fn accept(&mut self, intent: Intent, view: &E::View, batch: &mut Batch) -> Answer {
+    fn accept(&mut self, intent: Intent, view: &V, batch: &mut Batch) -> Answer {
         self.history.validate(&intent)?;
         let cleared = cleared_keys(&intent, view).map_err(|error| CommitError::Unavailable(error.to_string()))?;
         let revision = Revision(self.last.0 + 1);
@@ -185,7 +208,7 @@ mod tests {
     async fn check(written: bool) {
         let engine = FailingEngine { inner: MemoryEngine::default(), batches: 0, written };
         let shared = Arc::new(Shared::new(triune_platform::env(), FIRST_REVISION, engine.view()));
-        let queue = CommitQueue::start(Committer::new(engine, shared.clone()), shared.clone()).unwrap();
+        let queue = CommitQueue::start(engine, shared.clone()).unwrap();
         let storage = Client { shared, submit: Arc::new(queue) };
         let before = put(&storage, "first").await.unwrap();
         let before = put(&storage, "second").await.unwrap().max(before);

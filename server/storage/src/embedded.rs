@@ -19,7 +19,6 @@ use triune_env::{
 
 use crate::{
     client::Client,
-    committer::Committer,
     engine::{Batch, Engine, View},
     error::{OpenError, PathDisplay},
     folder::Folder,
@@ -61,8 +60,7 @@ pub(crate) fn open(env: Env, path: &Path) -> Result<Client<EmbeddedView>, OpenEr
     let opened = catch_unwind(AssertUnwindSafe(|| EmbeddedEngine::open(folder, marker)));
     let (engine, revision) = opened.unwrap_or_else(|_| Err(corrupt("the engine cannot read it".to_owned())))?;
     let shared = Arc::new(Shared::new(env, revision, engine.view()));
-    let committer = Committer::new(engine, shared.clone());
-    let queue = CommitQueue::start(committer, shared.clone()).map_err(|error| io("start the commit thread", error))?;
+    let queue = CommitQueue::start(engine, shared.clone()).map_err(|error| io("start the commit thread", error))?;
     Ok(Client { shared, submit: Arc::new(queue) })
 }
 

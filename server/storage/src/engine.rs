@@ -1,17 +1,22 @@
 //! What keeps rows. An engine knows nothing of transactions: it applies batches, one at a time, and shows snapshots.
+//!
+//! There are two kinds: one whose caller waits in the call (a thread may), and one whose writes are futures.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use triune_env::storage::{KeyRange, Revision, Row, StorageError};
+use triune_env::{
+    BoxFuture,
+    storage::{KeyRange, Revision, Row, StorageError},
+};
 
 /// What a group of commits changes: None removes.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub struct Batch {
     /// Rows in key order.
-    pub(crate) rows: BTreeMap<Bytes, Option<Bytes>>,
+    pub rows: BTreeMap<Bytes, Option<Bytes>>,
     /// The last revision of the group.
-    pub(crate) revision: Revision,
+    pub revision: Revision,
 }
 
 /// Keeps rows. One caller at a time.
@@ -27,8 +32,25 @@ pub(crate) trait Engine: Send + 'static {
     fn view(&self) -> Self::View;
 }
 
+/// Keeps rows, and waits for its disk in futures. One caller at a time, which polls each future to its end; a future that
+/// is dropped before is the end of the engine, as an error is.
+pub trait AsyncEngine: Send + 'static {
+    /// What it shows.
+    type View: View;
+
+    /// Applies all of a batch or nothing; when it completes with success, the batch is durable. After an error it is
+    /// unknown whether the batch was applied, and the engine is not called again.
+    fn apply<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Result<(), StorageError>>;
+
+    /// Does what can wait until the commits are answered: compaction. After an error the engine is not called again.
+    fn tidy(&mut self) -> BoxFuture<'_, Result<(), StorageError>>;
+
+    /// A snapshot of everything applied.
+    fn view(&self) -> Self::View;
+}
+
 /// A snapshot of all rows. Cheap to clone; reading does not wait for writers.
-pub(crate) trait View: Clone + Send + Sync + 'static {
+pub trait View: Clone + Send + Sync + 'static {
     /// One row.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
 

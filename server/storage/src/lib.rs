@@ -9,12 +9,13 @@
 //!
 //! - [`intent`]: what a transaction read and will write, with the bounds of S6
 //! - [`history`]: recent writes, and whether an intent conflicts with them
-//! - [`engine`]: what keeps rows: apply a batch, view a snapshot
+//! - [`engine`]: what keeps rows: apply a batch, view a snapshot; [`AsyncEngine`] for engines from elsewhere
 //! - [`committer`]: a group of intents becomes a batch, revisions and answers
 //! - [`shared`]: what readers see: the published snapshot and the waiters for keys
 //! - [`client`]: the [`Storage`] and transaction traits over the above
 //! - [`memory`]: rows in a persistent map, commits done by the caller
 //! - [`queue`]: the commit thread, which waits for the disk so that no async worker does
+//! - [`task`]: a commit task instead, for engines whose writes are futures
 //! - [`embedded`](mod@embedded): rows in fjall, one batch and one fsync a group
 //! - [`folder`]: the data folder: whose it is, who holds it, whether it is finished
 //! - [`layout`]: the engine's first files, with few waits for the disk
@@ -34,12 +35,20 @@ mod layout;
 mod memory;
 mod queue;
 mod shared;
+mod task;
 
 use std::{path::Path, sync::Arc};
 
+pub use engine::{AsyncEngine, Batch, View};
 pub use error::{OpenError, PathDisplay};
+pub use memory::FIRST_REVISION;
 
-use triune_env::{Env, storage::Storage};
+use triune_env::{
+    Env,
+    storage::{Revision, Storage},
+};
+
+use crate::{client::Client, shared::Shared, task::CommitTask};
 
 /// A storage that is lost with the process: `--storage memory`, tests. It starts no thread and no task.
 pub fn memory(env: Env) -> Arc<dyn Storage> {
@@ -52,4 +61,12 @@ pub fn memory(env: Env) -> Arc<dyn Storage> {
 /// Reads may wait for the disk for as long as a page fault does; commits never block the caller's thread.
 pub fn embedded(env: Env, folder: &Path) -> Result<Arc<dyn Storage>, OpenError> {
     Ok(Arc::new(embedded::open(env, folder)?))
+}
+
+/// A storage over an engine from elsewhere, whose last commit is `revision` ([`FIRST_REVISION`] if it is empty). It
+/// starts one task and no thread; dropping the last reference lets the task finish the commits that are queued.
+pub fn open_with<E: AsyncEngine>(env: Env, engine: E, revision: Revision) -> Arc<dyn Storage> {
+    let shared = Arc::new(Shared::new(env, revision, engine.view()));
+    let submit = Arc::new(CommitTask::start(engine, &shared));
+    Arc::new(Client { shared, submit })
 }

@@ -22,12 +22,12 @@ use crate::{
 };
 
 /// The revision of the empty storage: a client takes 0 for "no revision".
-pub(crate) const FIRST_REVISION: Revision = Revision(1);
+pub const FIRST_REVISION: Revision = Revision(1);
 
 pub(crate) fn open(env: Env) -> Client<MemoryView> {
     let engine = MemoryEngine::default();
     let shared = Arc::new(Shared::new(env, FIRST_REVISION, engine.view()));
-    let committer = Mutex::new(Committer::new(engine, shared.clone()));
+    let committer = Mutex::new((Committer::new(shared.clone()), engine));
     Client { submit: Arc::new(Direct { committer, shared: shared.clone() }), shared }
 }
 
@@ -83,7 +83,7 @@ impl View for MemoryView {
 
 /// Commits in the call: without a disk there is nothing to wait for, and nothing to share between commits.
 struct Direct {
-    committer: Mutex<Committer<MemoryEngine>>,
+    committer: Mutex<(Committer<MemoryView>, MemoryEngine)>,
     shared: Arc<Shared<MemoryView>>,
 }
 
@@ -95,7 +95,8 @@ impl Drop for Direct {
 
 impl Submit for Direct {
     fn submit(&self, intent: Intent) -> BoxFuture<'static, Answer> {
-        let answers = self.committer.lock().unwrap_or_else(PoisonError::into_inner).commit_group(vec![intent]);
+        let (committer, engine) = &mut *self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = committer.commit_group(engine, vec![intent]);
         let answer = answers.into_iter().next();
         Box::pin(futures::future::ready(answer.unwrap_or(Err(CommitError::Unknown))))
     }

@@ -1,4 +1,5 @@
-//! The commit queue: intents wait here while the group before them is made durable by a thread of its own.
+//! The commit queue: intents wait here while the group before them is made durable, by a thread of its own for the
+//! embedded engine, by [a task](crate::task) for an engine whose writes are futures.
 //!
 //! The thread, not an async worker, waits for the disk. While it does, the next group gathers: the more clients, the
 //! more commits share an fsync. No timer and no tuning: an idle storage commits at once.
@@ -18,7 +19,7 @@ use triune_env::{
 use crate::{
     client::Submit,
     committer::{Answer, Committer},
-    engine::Engine,
+    engine::{Engine, View},
     intent::Intent,
     shared::Shared,
 };
@@ -32,18 +33,18 @@ const GROUP_BYTES_MAX: usize = 16 << 20;
 
 /// Hands intents to the commit thread. Dropping it finishes what is queued, and ends the thread.
 pub(crate) struct CommitQueue<E: Engine> {
-    queue: Arc<Queue>,
+    queue: Arc<Queue<Condvar>>,
     shared: Arc<Shared<E::View>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<E: Engine> CommitQueue<E> {
     /// Starts the thread.
-    pub(crate) fn start(committer: Committer<E>, shared: Arc<Shared<E::View>>) -> std::io::Result<CommitQueue<E>> {
-        let queue = Arc::new(Queue::default());
+    pub(crate) fn start(engine: E, shared: Arc<Shared<E::View>>) -> std::io::Result<CommitQueue<E>> {
+        let queue = Arc::new(Queue::<Condvar>::default());
         let thread = std::thread::Builder::new().name("triune-commit".to_owned()).spawn({
-            let (queue, shared) = (queue.clone(), shared.clone());
-            move || run(committer, &queue, &shared)
+            let end = End { queue: queue.clone(), shared: shared.clone(), reason: "the commit thread has ended" };
+            move || run(engine, &end)
         })?;
         Ok(CommitQueue { queue, shared, thread: Some(thread) })
     }
@@ -51,11 +52,7 @@ impl<E: Engine> CommitQueue<E> {
 
 impl<E: Engine> Submit for CommitQueue<E> {
     fn submit(&self, intent: Intent) -> BoxFuture<'static, Answer> {
-        let waiting = self.queue.push(intent);
-        Box::pin(async move {
-            // A thread that ended without an answer may have written before it did.
-            waiting?.await.unwrap_or(Err(CommitError::Unknown))
-        })
+        self.queue.submit(intent)
     }
 }
 
@@ -70,17 +67,30 @@ impl<E: Engine> Drop for CommitQueue<E> {
     }
 }
 
+/// Tells whoever takes from the queue that something has arrived.
+pub(crate) trait Bell: Default + Send + Sync + 'static {
+    /// Wakes the taker, if it sleeps.
+    fn ring(&self);
+}
+
+impl Bell for Condvar {
+    fn ring(&self) {
+        self.notify_one();
+    }
+}
+
+/// Commits that wait, bounded.
 #[derive(Default)]
-struct Queue {
+pub(crate) struct Queue<B: Bell> {
     state: Mutex<QueueState>,
-    arrived: Condvar,
+    pub(crate) arrived: B,
 }
 
 #[derive(Default)]
 struct QueueState {
     waiting: Vec<Waiting>,
     bytes: usize,
-    /// The thread sleeps: an arrival must wake it.
+    /// The taker sleeps: an arrival must wake it.
     idle: bool,
     closed: bool,
 }
@@ -90,16 +100,25 @@ struct Waiting {
     answer: oneshot::Sender<Answer>,
 }
 
-/// What the thread does next.
-enum Next {
+/// What the taker does next.
+pub(crate) enum Next {
     Group(Vec<Intent>, Vec<oneshot::Sender<Answer>>),
     Idle,
     Closed,
 }
 
-impl Queue {
+impl<B: Bell> Queue<B> {
     fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands in an intent; the answer comes when its group is done, whether somebody waits for it or not.
+    pub(crate) fn submit(&self, intent: Intent) -> BoxFuture<'static, Answer> {
+        let waiting = self.push(intent);
+        Box::pin(async move {
+            // A taker that ended without an answer may have written before it did.
+            waiting?.await.unwrap_or(Err(CommitError::Unknown))
+        })
     }
 
     fn push(&self, intent: Intent) -> Result<oneshot::Receiver<Answer>, CommitError> {
@@ -116,16 +135,38 @@ impl Queue {
         let wake = std::mem::take(&mut state.idle);
         drop(state);
         if wake {
-            self.arrived.notify_one();
+            self.arrived.ring();
         }
         Ok(waiting)
     }
 
-    fn close(&self) {
+    /// Takes no more; what waits is still given out.
+    pub(crate) fn close(&self) {
         self.lock().closed = true;
-        self.arrived.notify_one();
+        self.arrived.ring();
     }
 
+    /// What can be done now. After [`Next::Idle`] the next arrival rings.
+    pub(crate) fn take(&self) -> Next {
+        Self::take_from(self.lock())
+    }
+
+    fn take_from(mut state: MutexGuard<'_, QueueState>) -> Next {
+        if state.waiting.is_empty() {
+            state.idle = !state.closed;
+            return if state.closed { Next::Closed } else { Next::Idle };
+        }
+        let taken = group_length(&state.waiting);
+        let rest = state.waiting.split_off(taken);
+        let group = std::mem::replace(&mut state.waiting, rest);
+        state.bytes -= group.iter().map(|waiting| waiting.intent.bytes).sum::<usize>();
+        drop(state);
+        let (intents, answers) = group.into_iter().map(|waiting| (waiting.intent, waiting.answer)).unzip();
+        Next::Group(intents, answers)
+    }
+}
+
+impl Queue<Condvar> {
     /// Waits for commits, for at most `idle_max`.
     fn next(&self, idle_max: Duration) -> Next {
         let mut state = self.lock();
@@ -136,16 +177,23 @@ impl Queue {
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
             state.idle = false;
         }
-        if state.waiting.is_empty() {
-            return if state.closed { Next::Closed } else { Next::Idle };
-        }
-        let taken = group_length(&state.waiting);
-        let rest = state.waiting.split_off(taken);
-        let group = std::mem::replace(&mut state.waiting, rest);
-        state.bytes -= group.iter().map(|waiting| waiting.intent.bytes).sum::<usize>();
-        drop(state);
-        let (intents, answers) = group.into_iter().map(|waiting| (waiting.intent, waiting.answer)).unzip();
-        Next::Group(intents, answers)
+        Self::take_from(state)
+    }
+}
+
+/// When the taker ends, however it does, nobody waits for it any more.
+pub(crate) struct End<B: Bell, V: View> {
+    pub(crate) queue: Arc<Queue<B>>,
+    pub(crate) shared: Arc<Shared<V>>,
+    pub(crate) reason: &'static str,
+}
+
+impl<B: Bell, V: View> Drop for End<B, V> {
+    fn drop(&mut self) {
+        self.shared.stop(self.reason.to_owned());
+        let mut state = self.queue.lock();
+        state.closed = true;
+        state.waiting.clear();
     }
 }
 
@@ -159,25 +207,15 @@ fn group_length(waiting: &[Waiting]) -> usize {
     waiting.iter().take_while(fits).count().max(1)
 }
 
-fn run<E: Engine>(mut committer: Committer<E>, queue: &Queue, shared: &Arc<Shared<E::View>>) {
-    /// When the thread ends, however it does, nobody waits for it any more.
-    struct End<'a, V: crate::engine::View>(&'a Queue, &'a Shared<V>);
-    impl<V: crate::engine::View> Drop for End<'_, V> {
-        fn drop(&mut self) {
-            self.1.stop("the commit thread has ended".to_owned());
-            let mut state = self.0.lock();
-            state.closed = true;
-            state.waiting.clear();
-        }
-    }
-    let _end = End(queue, shared);
+fn run<E: Engine>(mut engine: E, End { queue, shared, .. }: &End<Condvar, E::View>) {
+    let mut committer = Committer::new(shared.clone());
     let mut remembers = false;
     loop {
         // While history is left, wakes up to forget it: an idle daemon keeps no memory for what no transaction needs.
         let idle_max = Duration::from_secs(if remembers { TRANSACTION_SECONDS_MAX } else { 3_600 });
         match queue.next(idle_max) {
             Next::Group(intents, answers) => {
-                let results = committer.commit_group(intents);
+                let results = committer.commit_group(&mut engine, intents);
                 for (answer, result) in answers.into_iter().zip(results) {
                     // Nobody waits any more if the client has gone.
                     let _ = answer.send(result);
