@@ -227,6 +227,11 @@ impl Database {
         (self.rows.states(), self.resolver.len(), self.watches.len())
     }
 
+    /// Connections that have had watches and are not gone.
+    pub fn watching(&self) -> Vec<u64> {
+        self.watches.connections()
+    }
+
     /// Commits in flight, by who asked.
     pub fn in_flight(&self) -> impl Iterator<Item = RequestId> {
         self.in_flight.keys().copied()

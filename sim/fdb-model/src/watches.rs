@@ -97,6 +97,11 @@ impl Watches {
         self.counts.remove(&connection);
     }
 
+    /// Connections that have had watches and are not gone.
+    pub fn connections(&self) -> Vec<u64> {
+        self.counts.keys().copied().collect()
+    }
+
     fn of_connection(&self, connection: u64) -> impl Iterator<Item = RequestId> {
         let id = |request| RequestId { connection, request };
         self.watches.range(id(0)..=id(u64::MAX)).map(|(id, _)| *id)
