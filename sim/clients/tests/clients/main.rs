@@ -1,0 +1,6 @@
+//! Clients against the real chain, in process, on memory storage and loopback sockets.
+
+mod informers;
+mod requests;
+mod server;
+mod workloads;
