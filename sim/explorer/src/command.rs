@@ -156,6 +156,9 @@ struct MutantsArguments {
     /// Seeds that are tried for each
     #[arg(long, default_value_t = 200, value_name = "N")]
     seeds: u64,
+    /// Only looks whether the patches apply: takes a second, where trying them takes minutes
+    #[arg(long)]
+    check: bool,
     /// Processes at once; as many as there are cores if it is not given
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -299,6 +302,7 @@ fn plant(scenarios: &dyn Scenarios, arguments: MutantsArguments) -> Result<u8, S
         root: arguments.root,
         only: arguments.only,
         seeds: arguments.seeds,
+        check: arguments.check,
         parallel: arguments.jobs.unwrap_or_else(cores),
         bounds: arguments.place.bounds(),
     };

@@ -31,6 +31,8 @@ pub struct Options {
     pub only: Option<String>,
     /// Seeds that are tried for each.
     pub seeds: u64,
+    /// Whether only to look if the patches apply.
+    pub check: bool,
     /// Processes at once.
     pub parallel: usize,
     /// How long a run may take.
@@ -51,6 +53,9 @@ pub fn command(options: &Options, scenarios: &[String]) -> Result<usize, String>
         }
     }
     let tree = Tree::copy(&root)?;
+    if options.check {
+        return Ok(check(&tree, &patches));
+    }
     let width = patches.iter().map(|patch| patch.name.len()).max().unwrap_or_default().max("mutant".len());
     println!("{:<width$}  {:<6} {:>6}  {:<20} as expected", "mutant", "bug", "seeds", "found by");
     let mut trials = Vec::new();
@@ -61,6 +66,19 @@ pub fn command(options: &Options, scenarios: &[String]) -> Result<usize, String>
     }
     print!("{}", closing(&trials));
     Ok(trials.iter().filter(|(patch, verdict)| surprise(patch, verdict).is_some()).count())
+}
+
+/// Looks whether each patch applies; answers how many do not.
+fn check(tree: &Tree, patches: &[Patch]) -> usize {
+    let stale: Vec<String> = patches
+        .iter()
+        .filter_map(|patch| tree.check(patch).err().map(|error| format!("{}: {error}", patch.name)))
+        .collect();
+    for text in &stale {
+        println!("{text}");
+    }
+    println!("{} passed, {} failed", patches.len() - stale.len(), stale.len());
+    stale.len()
 }
 
 /// What came of a mutant.

@@ -3,7 +3,7 @@
 //! Keeps: a failure is printed with everything that is needed to see it again; a panic of the simulation is a result.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -24,6 +24,9 @@ use crate::{
 
 /// Findings whose events are printed; the others are counted.
 const FINDINGS_SHOWN_MAX: usize = 3;
+
+/// Findings that a summary tells; of those beyond, the first of each invariant.
+const FINDINGS_TOLD_MAX: usize = 20;
 
 /// What is run.
 #[derive(Debug, Clone)]
@@ -57,7 +60,7 @@ pub struct Summary {
     pub cpu_ms: u64,
     /// Number of events.
     pub events: usize,
-    /// Broken invariants.
+    /// Broken invariants; of very many, some of each.
     pub findings: Vec<Finding>,
     /// How often each rare line was reached.
     pub probes: BTreeMap<String, u64>,
@@ -137,6 +140,12 @@ pub fn run(
 }
 
 fn sum_up(request: &Request, class: Class, result: &RunResult, log: Option<PathBuf>, text: String) -> Summary {
+    let mut seen = BTreeSet::new();
+    let told = |(index, finding): &(usize, &Finding)| {
+        let first = seen.insert(finding.invariant.clone());
+        first || *index < FINDINGS_TOLD_MAX
+    };
+    let findings = result.findings.iter().enumerate().filter(told).map(|(_, finding)| finding.clone()).collect();
     let milliseconds = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Summary {
         scenario: request.scenario.clone(),
@@ -146,7 +155,7 @@ fn sum_up(request: &Request, class: Class, result: &RunResult, log: Option<PathB
         simulated_ms: milliseconds(result.simulated),
         cpu_ms: milliseconds(result.cpu),
         events: result.events.len(),
-        findings: result.findings.clone(),
+        findings,
         probes: result.probes.clone(),
         statistics: result.statistics.clone(),
         log,

@@ -235,6 +235,9 @@ fn mutants_that_surprise_are_failures() {
     ] {
         assert!(said.text.contains(part), "{part:?} is not in\n{}", said.text);
     }
+    let said = toy(&root, "mutants --check");
+    assert!(said.code == Some(1) && said.text.contains("stale: the patch does not apply"), "{}", said.text);
+    assert!(said.text.contains("4 passed, 1 failed"), "{}", said.text);
     let said = toy(&root, "mutants --only nothing-like-it");
     assert!(said.code == Some(1) && said.text.contains("whose name contains \"nothing-like-it\""), "{}", said.text);
 }

@@ -43,17 +43,22 @@ impl Tree {
         self.folder.join("target")
     }
 
+    /// Whether the patch applies.
+    pub(super) fn check(&self, patch: &Patch) -> Result<(), String> {
+        self.apply(patch, &["--check"])
+    }
+
     /// Runs `body` with the patch applied.
     pub(super) fn with<T>(&self, patch: &Patch, body: impl FnOnce(&Tree) -> Result<T, String>) -> Result<T, String> {
-        let file = patch.file.canonicalize().map_err(|error| format!("cannot find the patch: {error}"))?;
-        self.apply(&file, &["--check"])?;
-        self.apply(&file, &[])?;
+        self.check(patch)?;
+        self.apply(patch, &[])?;
         let outcome = body(self);
-        self.apply(&file, &["--reverse"])?;
+        self.apply(patch, &["--reverse"])?;
         outcome
     }
 
-    fn apply(&self, file: &Path, how: &[&str]) -> Result<(), String> {
+    fn apply(&self, patch: &Patch, how: &[&str]) -> Result<(), String> {
+        let file = patch.file.canonicalize().map_err(|error| format!("cannot find the patch: {error}"))?;
         let output = Command::new("git")
             .arg("apply")
             .args(how)
