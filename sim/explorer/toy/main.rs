@@ -123,7 +123,7 @@ impl Run {
             self.recorder.record(node, Body::Node(NodeChange::Started));
         }
         for fault in &faults {
-            self.recorder.record("faults", Body::Fault(format!("{fault} begins")));
+            self.recorder.record("faults", Body::Fault(format!("begin {fault}")));
         }
         let watch = self.recorder.operation();
         let operation = Operation::Watch {

@@ -16,9 +16,9 @@ use crate::{
 
 /// Rows of a lane; what overlaps more lies on top of others.
 const ROWS_MAX: usize = 24;
-/// What a fault's text ends with when it begins, and when it ends.
-const BEGINS: &str = " begins";
-const ENDS: &str = " ends";
+/// What a fault's text starts with when it begins, and when it ends.
+const BEGINS: &str = "begin ";
+const ENDS: &str = "end ";
 
 /// Everything on the page.
 #[derive(Debug, Serialize)]
@@ -272,10 +272,11 @@ fn stack(bars: &mut [Bar], lanes: usize) -> Vec<usize> {
     free_from.iter().map(|rows| rows.len().max(1)).collect()
 }
 
-/// Faults whose text says that they begin or end are bands; others are moments.
+/// Faults whose text says that they begin or end are bands; others are moments. Healing ends all.
 fn fault_bands(events: &[Event], end: u64, lane: &dyn Fn(&str) -> usize) -> Vec<Band> {
     let mut bands = Vec::new();
-    let mut open: BTreeMap<&str, u64> = BTreeMap::new();
+    // Of two that are the same, the one that began first ends first.
+    let mut open: Vec<(&str, u64)> = Vec::new();
     let mut last_lane = 0;
     for event in events {
         let at = event.at.0;
@@ -285,10 +286,11 @@ fn fault_bands(events: &[Event], end: u64, lane: &dyn Fn(&str) -> usize) -> Vec<
         let band = |from, to, kind, text: &str| Band { lane: last_lane, row: 0, from, to, kind, text: text.into() };
         match &event.body {
             Body::Fault(text) => {
-                if let Some(name) = text.strip_suffix(BEGINS) {
-                    open.entry(name).or_insert(at);
-                } else if let Some(name) = text.strip_suffix(ENDS) {
-                    bands.push(band(open.remove(name).unwrap_or(0), at, "fault", name));
+                if let Some(name) = text.strip_prefix(BEGINS) {
+                    open.push((name, at));
+                } else if let Some(name) = text.strip_prefix(ENDS) {
+                    let place = open.iter().position(|(other, _)| *other == name);
+                    bands.push(band(place.map_or(0, |place| open.remove(place).1), at, "fault", name));
                 } else {
                     bands.push(band(at, at, "fault", text));
                 }
@@ -381,15 +383,18 @@ mod tests {
                 bands.iter().map(|band| (band.from, band.to, band.text.as_str())).collect();
             assert_eq!(bands, expect);
         };
-        check(&[(1, "cut begins"), (5, "cut ends")], &[(1, 5, "cut")]);
+        check(&[(1, "begin cut"), (5, "end cut")], &[(1, 5, "cut")]);
         check(&[(1, "jump")], &[(1, 1, "jump")]);
-        check(&[(1, "cut begins")], &[(1, 99, "cut")]);
-        check(&[(1, "cut begins"), (7, "healed")], &[(1, 7, "cut"), (7, 7, "healed")]);
+        check(&[(1, "begin cut")], &[(1, 99, "cut")]);
+        check(&[(1, "begin cut"), (7, "healed")], &[(1, 7, "cut"), (7, 7, "healed")]);
+        let twice = [(1, "begin cut"), (2, "begin cut"), (5, "end cut"), (9, "end cut")];
+        check(&twice, &[(1, 5, "cut"), (2, 9, "cut")]);
+        check(&[(5, "end cut")], &[(0, 5, "cut")]);
     }
 
     #[test]
     fn faults_at_the_same_time_lie_on_different_rows() {
-        let texts = [(1, "a begins"), (2, "b begins"), (4, "a ends"), (5, "c begins"), (9, "b ends"), (9, "c ends")];
+        let texts = [(1, "begin a"), (2, "begin b"), (4, "end a"), (5, "begin c"), (9, "end b"), (9, "end c")];
         let body = |text: &str| Body::Fault(text.into());
         let events: Vec<Event> = texts.iter().map(|(at, text)| event(*at, "faults", body(text))).collect();
         let mut bands = fault_bands(&events, 99, &|_| 0);
