@@ -13,7 +13,7 @@
 //! - [`life`]: start and stop of servers (A13, A14, A17)
 //! - [`liveness`]: what must come about once faults have ended (L1, L8 to L14, L20)
 //! - [`excerpt`]: the lines of a history that show a violation
-//! - `testing`: short histories as text
+//! - `testing`: short histories as text; `model`: random valid histories, and mutations of them
 //!
 //! What is inside a server is judged by what it makes visible:
 //!
@@ -46,6 +46,8 @@ pub mod storage;
 pub mod view;
 pub mod watches;
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod testing;
 

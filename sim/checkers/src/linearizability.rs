@@ -2,10 +2,12 @@
 //!
 //! Wing and Gong's search, taken in the order of answers (Lowe's just-in-time linearization): a configuration is which
 //! requests at work have taken effect, and the state of the register. At each answer, each configuration is carried on
-//! until that request has taken effect; what is reached twice is kept once. No configuration left: not linearizable.
+//! until that request has taken effect; what is reached twice is kept once. Requests that leave the register as it is take effect as soon as they may, which rules nothing out. No
+//! configuration left: not linearizable.
 //!
-//! A request that nobody knows the end of may take effect at any time after its invocation, or never. It can only have
-//! made a commit that no other request claims; this prunes the search, and is no more than the revisions in answers say.
+//! A request that nobody knows the end of may take effect at any time, or never. What commits tell of it is used: a commit
+//! that no answer names is a step of its own, which takes effect when it is committed or later, up to the last answer of
+//! a request that may have made it. So an open request costs nothing until there is a commit that may be its.
 //!
 //! The search is bounded, for each object and in all. Where it gives up, it counts the object as not checked.
 
@@ -16,7 +18,7 @@ use triune_history::{Answer, Operation};
 use crate::{
     Checker, Findings,
     index::{Index, KeyHistory, Record, VersionId, is_write},
-    outcomes::{deletes, is_of_collection, is_own_write, is_unknown_path},
+    outcomes::{is_of_collection, is_own_write, is_unknown_path},
 };
 
 /// See the module.
@@ -67,7 +69,8 @@ fn run(index: &Index<'_>, findings: &mut Findings) {
     }
 }
 
-/// What a request did to the register, if it took effect.
+/// What a request did to the register, or what it saw.
+#[derive(Clone, Copy)]
 enum Effect {
     /// It saw the object at this revision.
     Sees(u64),
@@ -75,18 +78,15 @@ enum Effect {
     SeesAbsent,
     /// It saw that there is one, not at this revision.
     SeesOther(Option<u64>),
-    /// It made one of these versions; or, if the first is the live one and it may be so, nothing.
-    Makes { versions: Vec<VersionId>, or_nothing: bool },
-    /// It removed the object, if at this revision, in a commit that cannot be told.
-    Removes { expect: Option<u64> },
+    /// It made this version; or, if that is the live one and it may be so, nothing.
+    Makes { version: VersionId, or_nothing: bool },
 }
 
 struct Request {
+    /// When it may take effect at the earliest.
     invoked: usize,
-    /// When it must have taken effect; None: it may never have.
+    /// When it must have taken effect; None: nobody knows.
     answered: Option<usize>,
-    /// Whether it may also have done nothing at all.
-    optional: bool,
     effect: Effect,
     says: String,
 }
@@ -112,119 +112,82 @@ impl std::fmt::Display for State {
 fn requests_on(index: &Index<'_>, history: &KeyHistory<'_>, collections: &[&Record<'_>]) -> Vec<Request> {
     let mut requests = Vec::new();
     let claimed = claimed_versions(index, history);
-    let free: Vec<VersionId> = history.versions.iter().copied().filter(|id| !claimed.contains(id)).collect();
     for place in &history.operations {
         let record = &index.operations[*place];
-        let effect = match (record.success(), record.is_open()) {
-            (Some((event, answer)), _) => effect_of_success(index, record, event, answer, &free),
-            (None, true) => effect_of_open(index, record, &free),
-            (None, false) => record.answer().and_then(|(_, answer)| effect_of_error(record.operation, answer)),
+        let effect = match record.success() {
+            Some((event, answer)) => effect_of_success(index, record, event, answer),
+            None if record.is_open() => None,
+            None => record.answer().and_then(|(_, answer)| effect_of_error(record.operation, answer)),
         };
         let Some(effect) = effect else { continue };
-        let answered = record.answered.map(|(event, _)| event).filter(|_| !record.is_open());
-        let optional =
-            answered.is_none() || matches!(effect, Effect::Makes { or_nothing: true, .. } if is_bare_delete(record));
+        let answered = record.answered.map(|(event, _)| event);
         let says = format!("{} was told {}", verb(record.operation), told(record));
-        requests.push(Request { invoked: record.invoked, answered, optional, effect, says });
+        requests.push(Request { invoked: record.invoked, answered, effect, says });
     }
-    for record in collections {
-        let versions: Vec<VersionId> = free
-            .iter()
-            .copied()
-            .filter(|id| {
-                let before = index.object_before(*id);
-                index.version(*id).event > record.invoked
-                    && before.is_some_and(|before| is_of_collection(record.operation, history.key, before))
-            })
-            .collect();
-        let answered = record.answered.map(|(event, _)| event).filter(|_| !record.is_open());
-        let versions: Vec<VersionId> = match answered {
-            Some(answered) => versions.into_iter().filter(|id| index.version(*id).event < answered).collect(),
-            None => versions,
-        };
-        for id in versions {
-            let effect = Effect::Makes { versions: vec![id], or_nothing: false };
-            let says = "a collection was deleted".to_owned();
-            requests.push(Request { invoked: record.invoked, answered, optional: true, effect, says });
-        }
+    for version in history.versions.iter().copied().filter(|version| !claimed.contains(version)) {
+        let invoked = index.version(version).event;
+        let answered = last_answer_of(index, history, version, collections);
+        let effect = Effect::Makes { version, or_nothing: false };
+        let says = format!("revision {} was committed", index.version(version).revision);
+        requests.push(Request { invoked, answered, effect, says });
     }
     requests.sort_by_key(|request| request.invoked);
     requests
 }
 
-/// The versions that answers of writes name.
+/// The versions that answers of writes name, if they were committed meanwhile: others were found and not made.
 fn claimed_versions(index: &Index<'_>, history: &KeyHistory<'_>) -> BTreeSet<VersionId> {
     let writes = history.operations.iter().map(|place| &index.operations[*place]);
-    let writes = writes.filter(|record| is_write(record.operation));
-    let shown = writes.filter_map(Record::success).filter_map(|(event, _)| index.seen(event).first().copied());
-    shown.flatten().collect()
+    let shown = writes.filter(|record| is_write(record.operation)).filter_map(|record| {
+        let (answered, _) = record.success()?;
+        let version = index.seen(answered).first().copied().flatten()?;
+        (record.invoked..answered).contains(&index.version(version).event).then_some(version)
+    });
+    shown.collect()
 }
 
-fn effect_of_success(
+/// When a commit that no answer names must have taken effect: the last answer of a delete that may have made it; None if
+/// a request that nobody knows the end of may have.
+fn last_answer_of(
     index: &Index<'_>,
-    record: &Record<'_>,
-    event: usize,
-    answer: &Answer,
-    free: &[VersionId],
-) -> Option<Effect> {
+    history: &KeyHistory<'_>,
+    version: VersionId,
+    collections: &[&Record<'_>],
+) -> Option<usize> {
+    let event = index.version(version).event;
+    let before = index.object_before(version)?;
+    let on_key = history.operations.iter().map(|place| &index.operations[*place]);
+    let on_key = on_key.filter(|record| is_write(record.operation));
+    let of_all = collections.iter().copied();
+    let of_all = of_all.filter(|record| is_of_collection(record.operation, history.key, before));
+    let mut last = None;
+    for record in on_key.chain(of_all).filter(|record| record.invoked < event) {
+        if record.is_open() {
+            return None;
+        }
+        let deletes = matches!(record.operation, Operation::Delete { .. } | Operation::DeleteCollection { .. });
+        let answered = record.answered.map(|(answered, _)| answered).filter(|answered| deletes && *answered > event);
+        last = last.max(answered);
+    }
+    last
+}
+
+fn effect_of_success(index: &Index<'_>, record: &Record<'_>, event: usize, answer: &Answer) -> Option<Effect> {
     let version = index.seen(event).first().copied().flatten();
+    let makes = |or_nothing| version.map(|version| Effect::Makes { version, or_nothing });
     match record.operation {
         Operation::Get { .. } => answer.object.as_ref().map(|object| Effect::Sees(object.revision)),
-        Operation::Create { .. } => version.map(|version| Effect::Makes { versions: vec![version], or_nothing: false }),
-        Operation::Update { .. } | Operation::Patch { .. } => {
-            version.map(|version| Effect::Makes { versions: vec![version], or_nothing: true })
+        Operation::Create { .. } => makes(false),
+        Operation::Update { .. } | Operation::Patch { .. } => makes(true),
+        Operation::Delete { .. } if answer.object.is_some() => makes(true),
+        // It made a commit that is a request of its own here, and it saw the state after that; or it found the object on
+        // its way already, which tells nothing.
+        Operation::Delete { .. } => {
+            let mut states = index.states_between(record.key?, record.invoked, event).flatten();
+            (!states.any(|object| object.deleted_at.is_some())).then_some(Effect::SeesAbsent)
         }
-        Operation::Delete { expect, .. } => match (&answer.object, version) {
-            (Some(_), version) => version.map(|version| Effect::Makes { versions: vec![version], or_nothing: true }),
-            (None, _) => Some(effect_of_bare_delete(index, record, event, *expect, free)),
-        },
         _ => None,
     }
-}
-
-fn is_bare_delete(record: &Record<'_>) -> bool {
-    matches!(record.operation, Operation::Delete { .. })
-        && record.success().is_some_and(|(_, answer)| answer.object.is_none())
-}
-
-/// A delete that was told success without an object removed it, in a commit that no other request claims; or it found
-/// the object on its way already.
-fn effect_of_bare_delete(
-    index: &Index<'_>,
-    record: &Record<'_>,
-    answered: usize,
-    expect: Option<u64>,
-    free: &[VersionId],
-) -> Effect {
-    let between = |id: &VersionId| (record.invoked..answered).contains(&index.version(*id).event);
-    let versions: Vec<VersionId> = free.iter().copied().filter(|id| between(id) && deletes(index, *id)).collect();
-    let terminating = record.key.is_some_and(|key| {
-        let mut states = index.states_between(key, record.invoked, answered).flatten();
-        states.any(|object| object.deleted_at.is_some())
-    });
-    if versions.is_empty() && !terminating {
-        return Effect::Removes { expect };
-    }
-    Effect::Makes { versions, or_nothing: terminating }
-}
-
-fn effect_of_open(index: &Index<'_>, record: &Record<'_>, free: &[VersionId]) -> Option<Effect> {
-    if !is_write(record.operation) {
-        return None;
-    }
-    let may_be = |id: &VersionId| {
-        let version = index.version(*id);
-        let creates = index.object_before(*id).is_none();
-        let fits = match record.operation {
-            Operation::Create { .. } => creates,
-            Operation::Update { .. } => !creates,
-            Operation::Delete { .. } => !creates,
-            _ => true,
-        };
-        version.event > record.invoked && fits
-    };
-    let versions: Vec<VersionId> = free.iter().copied().filter(may_be).collect();
-    (!versions.is_empty()).then_some(Effect::Makes { versions, or_nothing: false })
 }
 
 fn effect_of_error(operation: &Operation, answer: &Answer) -> Option<Effect> {
@@ -273,6 +236,7 @@ impl Search<'_, '_> {
             if !answers {
                 let Some(free) = slots.iter().position(Option::is_none) else { return Verdict::GaveUp };
                 slots[free] = Some(place);
+                now = now.into_iter().map(|configuration| self.observe(configuration, &slots)).collect();
                 continue;
             }
             let Some(slot) = slots.iter().position(|held| *held == Some(place)) else { continue };
@@ -282,8 +246,25 @@ impl Search<'_, '_> {
             }
             now = next;
             slots[slot] = None;
+            self.release(&mut now, &mut slots);
         }
         Verdict::Linearizable
+    }
+
+    /// Frees the slots of requests without an answer that have taken effect in every configuration.
+    fn release(&self, now: &mut BTreeSet<Configuration>, slots: &mut [Option<usize>; AT_WORK_MAX]) {
+        let everywhere = now.iter().fold(u64::MAX, |all, (effected, _)| all & effected);
+        let mut freed = 0;
+        for (slot, held) in slots.iter_mut().enumerate() {
+            let is_open = held.is_some_and(|place| self.requests[place].answered.is_none());
+            if is_open && everywhere & (1 << slot) != 0 {
+                *held = None;
+                freed |= 1 << slot;
+            }
+        }
+        if freed != 0 {
+            *now = now.iter().map(|(effected, state)| (effected & !freed, *state)).collect();
+        }
     }
 
     /// All configurations in which the request of `slot` has taken effect, without its bit; None: too many.
@@ -304,14 +285,11 @@ impl Search<'_, '_> {
             }
             for (other, place) in slots.iter().enumerate() {
                 let Some(place) = place.filter(|_| effected & (1 << other) == 0) else { continue };
-                let request = &self.requests[place];
-                let skips = (request.optional && other == slot).then_some(state);
-                for next in self.effects(request, state).into_iter().chain(skips) {
-                    self.steps = self.steps.checked_sub(1)?;
-                    let configuration = (effected | 1 << other, next);
-                    if reached.insert(configuration) {
-                        to_do.push(configuration);
-                    }
+                self.steps = self.steps.checked_sub(1)?;
+                let Some(next) = self.effect(&self.requests[place], state) else { continue };
+                let configuration = self.observe((effected | 1 << other, next), slots);
+                if reached.insert(configuration) {
+                    to_do.push(configuration);
                 }
             }
             if reached.len() > CONFIGURATIONS_MAX {
@@ -321,22 +299,27 @@ impl Search<'_, '_> {
         Some(done)
     }
 
-    /// The states that a request leads to.
-    fn effects(&self, request: &Request, state: State) -> Vec<State> {
-        let only = |holds: bool, next: State| if holds { vec![next] } else { Vec::new() };
-        match &request.effect {
-            Effect::Sees(revision) => only(state.present && state.revision == *revision, state),
-            Effect::SeesAbsent => only(!state.present, state),
-            Effect::SeesOther(None) => only(state.present, state),
-            Effect::SeesOther(Some(expect)) => only(!state.present || state.revision != *expect, state),
-            Effect::Removes { expect } => {
-                let holds = state.present && expect.is_none_or(|expect| expect == state.revision);
-                only(holds, State { present: false, ..state })
-            }
-            Effect::Makes { versions, or_nothing } => {
-                versions.iter().filter_map(|version| self.make(*version, *or_nothing, state)).collect()
+    /// Lets all requests at work take effect that leave the state as it is: that never rules anything out.
+    fn observe(&self, (mut effected, state): Configuration, slots: &[Option<usize>; AT_WORK_MAX]) -> Configuration {
+        for (slot, place) in slots.iter().enumerate() {
+            let Some(place) = place.filter(|_| effected & (1 << slot) == 0) else { continue };
+            if self.effect(&self.requests[place], state) == Some(state) {
+                effected |= 1 << slot;
             }
         }
+        (effected, state)
+    }
+
+    /// The state that a request leads to, if it may take effect.
+    fn effect(&self, request: &Request, state: State) -> Option<State> {
+        let holds = match request.effect {
+            Effect::Sees(revision) => state.present && state.revision == revision,
+            Effect::SeesAbsent => !state.present,
+            Effect::SeesOther(None) => state.present,
+            Effect::SeesOther(Some(expect)) => !state.present || state.revision != expect,
+            Effect::Makes { version, or_nothing } => return self.make(version, or_nothing, state),
+        };
+        holds.then_some(state)
     }
 
     fn make(&self, id: VersionId, or_nothing: bool, state: State) -> Option<State> {
@@ -416,7 +399,7 @@ mod tests {
     #[test]
     fn a_search_that_gives_up_says_so() {
         let text = "w 5 cm/a/x=one\nw 6 cm/a/x=two\n> 1 get cm/a/x\n< 1 200 cm/a/x@5";
-        let short = crate::CheckOptions { linearization_steps: (1, 1), ..options() };
+        let short = crate::CheckOptions { linearization_steps: (2, 2), ..options() };
         check_with(&short, text, "");
         let findings = crate::judge(&history(text), &short);
         assert_eq!(findings.coverage.unchecked.get("objects not linearized: too many steps"), Some(&1));
