@@ -74,3 +74,23 @@ async fn changes_stay_and_endpoints_follow_the_server() -> Result<(), Box<dyn Er
     assert_eq!(endpoints["metadata"]["name"], "kubernetes");
     Ok(())
 }
+
+#[tokio::test]
+async fn objects_wait_for_their_namespace_and_are_never_there_before_it() -> Result<(), Box<dyn Error>> {
+    let env = triune_platform::env();
+    let (store, resources) = (store(&env).await?, resources()?);
+    let all = bootstrap_objects(&options(6443))?;
+    let (namespaces, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|object| meta::kind(object) == "Namespace");
+    let key = |group: &str, resource: &str, namespace: &str, name: &str| {
+        ObjectKey::new(GroupResource::new(group, resource), namespace, name)
+    };
+    let later = async {
+        env.sleep(Duration::from_millis(50)).await;
+        let early = store.get(&key("", "configmaps", "kube-system", "extension-apiserver-authentication")).await?;
+        assert!(early.is_none(), "a config map is there before its namespace");
+        ensure_bootstrap(&env, &store, &resources, namespaces).await.map_err(Box::<dyn Error>::from)
+    };
+    let (others, namespaces) = futures::join!(ensure_bootstrap(&env, &store, &resources, others), later);
+    assert!(others? > 0 && namespaces? > 0);
+    Ok(())
+}

@@ -1,25 +1,32 @@
 //! Creates the bootstrap objects that are missing. What is there is left alone, users' changes included, except where the
 //! `kubernetes` service points: that is this server's to say. Several servers may do this at once.
+//!
+//! Keeps D1: an object in a namespace is created in a transaction that saw the namespace. Whoever creates the namespaces
+//! does so at the same time, so others wait for them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use triune_api::{
     Value, meta,
-    names::{GroupVersion, ObjectKey},
+    names::{GroupResource, GroupVersion, ObjectKey},
     time,
 };
 use triune_env::Env;
 use triune_machinery::registry::Resource;
 use triune_store::{
     Store,
-    types::{Change, ClaimChange, Expect, StoredObject, Write, WriteError},
+    types::{Change, ClaimChange, Expect, Fence, FenceFound, StoredObject, Write, WriteError},
 };
 
 use crate::tree;
 
 /// Commits under way at a time: enough to share the fsyncs of a group commit.
 const COMMITS_MAX: usize = 64;
+/// Time for the namespaces, and for a storage that does not answer, as the reference's hooks have it.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// First pause between looks for a namespace, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
 /// An object could not be created.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +62,10 @@ pub async fn ensure_bootstrap(
         };
         writes.push(creation(env, resource, object));
     }
-    let mut outcomes = stream::iter(writes.into_iter().map(|write| apply(store, write))).buffer_unordered(COMMITS_MAX);
+    // Namespaces first, so that those who wait for one never keep its creation waiting.
+    writes.sort_by_key(|write| !write.fences.is_empty());
+    let writes = writes.into_iter().map(|write| apply(env, store, write));
+    let mut outcomes = stream::iter(writes).buffer_unordered(COMMITS_MAX);
     let mut created = 0;
     while let Some(outcome) = outcomes.next().await {
         created += usize::from(outcome?);
@@ -84,17 +94,38 @@ fn creation(env: &Env, resource: &Resource, mut object: Value) -> Write {
     };
     let body = meta::split_body(object);
     let change = Change::Put { body, uid, terminating: false, time_to_live: None };
-    Write { key, expect: Expect::Absent, change, fences: Vec::new(), claims }
+    let namespaces = GroupResource::new("", "namespaces");
+    let fence = |namespace: &str| Fence { key: ObjectKey::new(namespaces, "", namespace), uid: None };
+    let fences = Some(&*key.namespace).filter(|namespace| !namespace.is_empty()).map(fence);
+    Write { key, expect: Expect::Absent, change, fences: fences.into_iter().collect(), claims }
+}
+
+/// Creates an object; waits for its namespace, and for the storage.
+async fn create(env: &Env, store: &Store, write: &Write) -> Result<(), WriteError> {
+    let deadline = env.clock.now() + WAIT_MAX;
+    let mut pause = PAUSES.0;
+    loop {
+        let Err(error) = store.commit(write.clone()).await else { return Ok(()) };
+        let passes = matches!(
+            error,
+            WriteError::Fence { found: FenceFound::Missing | FenceFound::Terminating, .. } | WriteError::Unavailable(_)
+        );
+        if !passes || env.clock.now() + pause >= deadline {
+            return Err(error);
+        }
+        env.sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
 }
 
 /// Whether the object was created.
-async fn apply(store: &Store, write: Write) -> Result<bool, BootstrapError> {
+async fn apply(env: &Env, store: &Store, write: Write) -> Result<bool, BootstrapError> {
     let error = |error| {
         let key = &write.key;
         Err(BootstrapError::Write { key: format!("{} {}/{}", key.resource, key.namespace, key.name), error })
     };
-    match store.commit(write.clone()).await {
-        Ok(_) => Ok(true),
+    match create(env, store, &write).await {
+        Ok(()) => Ok(true),
         Err(WriteError::Expectation(Some(there))) => match replacement(&write, *there) {
             None => Ok(false),
             Some(replacement) => match store.commit(replacement).await {
