@@ -38,7 +38,7 @@ pub enum RowKey {
 }
 
 /// A body kept in pieces: the write that stored it, and which of its bodies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BodyId {
     /// The write.
     pub write_id: u128,
