@@ -379,7 +379,7 @@ impl<'a> Index<'a> {
     }
 
     fn resolve_seen(&mut self) {
-        for event in self.events {
+        for (number, event) in self.events.iter().enumerate() {
             self.seen_from.push(u32::try_from(self.seen.len()).unwrap_or(u32::MAX));
             let resource = match &event.body {
                 Body::Answer { id, .. } | Body::Stream { id, .. } => {
@@ -392,10 +392,25 @@ impl<'a> Index<'a> {
             let Some(resource) = resource else { continue };
             for object in objects_shown(&event.body) {
                 let version = self.find(resource, object);
-                self.seen.push(version);
+                let removal = version.and_then(|version| self.removal_shown(number, &event.body, object, version));
+                self.seen.push(removal.or(version));
             }
         }
         self.seen_from.push(u32::try_from(self.seen.len()).unwrap_or(u32::MAX));
+    }
+
+    /// The removal that an update or patch made which took the last finalizer of an object on its way out: its answer is
+    /// the object as it would have been, at the revision before (apiserver `Store.deleteWithoutFinalizers`).
+    fn removal_shown(&self, number: usize, body: &Body, object: &Object, shown: VersionId) -> Option<VersionId> {
+        let Body::Answer { id, .. } = body else { return None };
+        let record = self.operation(*id)?;
+        let version = self.version(shown);
+        let changes = matches!(record.operation, Operation::Update { .. } | Operation::Patch { .. })
+            && object.deleted_at.is_some()
+            && version.object.is_some_and(|committed| committed.digest != object.digest);
+        let next = version.next.filter(|_| changes)?;
+        let removal = self.version(next);
+        (removal.object.is_none() && record.invoked < removal.event && removal.event < number).then_some(next)
     }
 
     fn rank_keys(&mut self) {

@@ -508,6 +508,9 @@ mod tests {
         check("> 1 create cm/a/x=one\n< 1 504 Timeout\nwait 50s\nc 5 cm/a/x=one", "");
         check("> 1 create cm/a/=one\nc 5 cm/a/x7=one\n< 1 201 cm/a/x7@5", "");
         check("> 1 create cm/a/=one\nc 5 cm/a/x7=one\n< 1 lost", "");
+        // An update that takes the last finalizer removes: its answer is the object as it would have been.
+        let removed = "w 5 cm/a/x=one,f=hold\nc 6 cm/a/x=one,f=hold,d=10\n> 1 update cm/a/x=one,d=10 expect=6\nc 7 cm/a/x=-\n< 1 200 cm/a/x@6#9";
+        check(&format!("> 9 delete cm/a/x\n{removed}\n< 9 200"), "");
         // Two deletes, two incarnations, and answers that tell of neither.
         check(
             "w 5 cm/a/x=one\n> 1 delete cm/a/x\n> 2 delete cm/a/x\nc 6 cm/a/x=-\nw 7 cm/a/x=two\nc 8 cm/a/x=-\n< 1 200\n< 2 200",
