@@ -72,22 +72,27 @@ pub struct Summary {
     pub text: String,
 }
 
-/// Runs in this process. A panic that the scenario lets through becomes [`RunResult::panicked`].
+/// Runs in this process. Every panic counts, also one that the simulated code catches and lives on after: it becomes
+/// [`RunResult::panicked`], with the place that it came from.
 pub fn execute(scenarios: &dyn Scenarios, request: &Request) -> RunResult {
     static FIRST_PANIC: Mutex<Option<String>> = Mutex::new(None);
+    let first = || FIRST_PANIC.lock().unwrap_or_else(PoisonError::into_inner);
+    *first() = None;
     let default_hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        FIRST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| info.to_string());
+        first().get_or_insert_with(|| info.to_string());
         default_hook(info);
     }));
     let run = || scenarios.run(&request.scenario, request.seed, &request.plan, &request.options);
     let result = catch_unwind(AssertUnwindSafe(run));
     drop(std::panic::take_hook());
-    let first = FIRST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
-    result.unwrap_or_else(|_| RunResult {
-        panicked: Some(first.unwrap_or_else(|| "without a message".into())),
-        ..RunResult::default()
-    })
+    let first = first().take();
+    match result {
+        Ok(result) => RunResult { panicked: first.or(result.panicked), ..result },
+        Err(_) => {
+            RunResult { panicked: Some(first.unwrap_or_else(|| "without a message".into())), ..RunResult::default() }
+        }
+    }
 }
 
 /// Where the files of a run go.

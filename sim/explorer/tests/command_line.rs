@@ -47,7 +47,8 @@ fn each_way_to_end_has_its_exit_code() {
     check("run --scenario late --seed 1", 11, &["broke a liveness invariant", "L1 at "]);
     check("run --scenario dice --seed 1 --twice", 12, &["ran differently", "they part at event", "process "]);
     check("run --scenario quiet --seed 1 --twice", 0, &["passed"]);
-    check("run --scenario panics --seed 1", 13, &["panicked", "a toy is broken"]);
+    check("run --scenario panics --seed 1", 13, &["panicked", "a toy is broken", "toy/main.rs:"]);
+    check("run --scenario catches --seed 1", 13, &["panicked", "a toy is broken inside", "toy/main.rs:", " events"]);
 }
 
 #[test]
@@ -132,7 +133,7 @@ fn wrong_arguments_are_refused_in_words() {
     check("explore --seeds many", 2, &["give A..B, such as 0..1000"]);
     check("replay absent.jsonl", 1, &["cannot read absent.jsonl"]);
     check("run --seed 1 --plan absent.json", 1, &["absent.json is no plan"]);
-    check("list", 0, &["quiet   passes;", "hangs   never answers"]);
+    check("list", 0, &["quiet    passes;", "hangs    never answers"]);
 }
 
 #[test]

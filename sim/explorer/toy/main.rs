@@ -24,6 +24,7 @@ impl Scenarios for Toy {
             ("late", "nothing ever settles"),
             ("dice", "no run is like another"),
             ("panics", "panics"),
+            ("catches", "panics, catches it, and passes"),
             ("dies", "ends its process"),
             ("hangs", "never answers"),
         ];
@@ -46,6 +47,11 @@ impl Scenarios for Toy {
             "hangs" => loop {
                 std::thread::sleep(Duration::from_secs(1));
             },
+            "catches" => {
+                let caught = std::panic::catch_unwind(|| panic!("a toy is broken inside"));
+                assert!(caught.is_err());
+                Run::new(options).finish(scenario, seed, plan)
+            }
             _ => Run::new(options).finish(scenario, seed, plan),
         }
     }
