@@ -18,7 +18,7 @@ use triune_history::{Answer, Operation};
 use crate::{
     Checker, Findings,
     index::{Index, KeyHistory, Record, VersionId, is_write},
-    outcomes::{is_of_collection, is_own_write, is_unknown_path},
+    outcomes::{is_own_write, is_unknown_path, may_be_of_collection},
 };
 
 /// See the module.
@@ -155,11 +155,11 @@ fn last_answer_of(
     collections: &[&Record<'_>],
 ) -> Option<usize> {
     let event = index.version(version).event;
-    let before = index.object_before(version)?;
+    index.object_before(version)?;
     let on_key = history.operations.iter().map(|place| &index.operations[*place]);
     let on_key = on_key.filter(|record| is_write(record.operation));
     let of_all = collections.iter().copied();
-    let of_all = of_all.filter(|record| is_of_collection(record.operation, history.key, before));
+    let of_all = of_all.filter(|record| may_be_of_collection(index, record, version));
     let mut last = None;
     for record in on_key.chain(of_all).filter(|record| record.invoked < event) {
         if record.is_open() {

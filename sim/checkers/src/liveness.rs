@@ -2,7 +2,8 @@
 //! A history without `Healed`, or that ends before all has settled, is not judged, and counted so.
 //!
 //! - L1: informers reach the newest state, and so do their handlers. L13: also after an error of their watch.
-//! - L8: each request that does not last is answered in time.
+//! - L8: each request that does not last is answered in time. That a connection breaks at once is no silence: it may have
+//!   been idle since before a server went; twice in a row is.
 //! - L9: a server that starts becomes ready. L10: one that is asked to stop ends.
 //! - L11: a watch with bookmarks gets one now and then.
 //! - L12: a consistent read of a resource without changes ends.
@@ -37,10 +38,11 @@ fn run(index: &Index<'_>, findings: &mut Findings) {
     };
     let times = Times { healed: index.at(healed), settled, end: index.end() };
     check_informers(index, &times, findings);
+    let mut broken = Broken::new();
     for record in &index.operations {
         match record.operation {
             Operation::Watch { .. } => check_bookmarks(index, record, &times, findings),
-            _ => check_answered(index, record, &times, findings),
+            _ => check_answered(index, record, &times, &mut broken, findings),
         }
         check_idle_read(index, record, &times, findings);
     }
@@ -125,8 +127,17 @@ fn last_watch_failed(index: &Index<'_>, node: &str, resource: &str) -> bool {
     error || last.success().is_none() || last.ended.is_some_and(|(_, end)| end == StreamEnd::Broken)
 }
 
+/// Whether the last request of a client to a server found its connection broken.
+type Broken<'a> = BTreeMap<(&'a str, &'a str), bool>;
+
 /// L8.
-fn check_answered(index: &Index<'_>, record: &Record<'_>, times: &Times, findings: &mut Findings) {
+fn check_answered<'a>(
+    index: &Index<'a>,
+    record: &Record<'a>,
+    times: &Times,
+    broken: &mut Broken<'a>,
+    findings: &mut Findings,
+) {
     let timeout = index.options.request_timeout;
     let invoked = index.at(record.invoked);
     let due = plus(invoked.max(times.healed), timeout);
@@ -142,10 +153,13 @@ fn check_answered(index: &Index<'_>, record: &Record<'_>, times: &Times, finding
         return;
     }
     findings.checked("requests after the faults");
+    let breaks = matches!(outcome, Outcome::Unknown(_)) && index.at(answered) < plus(invoked, index.options.latency);
+    let again = broken.insert((record.client, record.server), breaks) == Some(true);
     let why = match outcome {
         Outcome::Answered(_) if index.at(answered) > due => "was answered too late",
         Outcome::Answered(_) => return,
         _ if !is_up(index, record.server, record.invoked, answered) => return,
+        Outcome::Unknown(_) if breaks && !again => return,
         Outcome::Unknown(_) => "was not answered",
         Outcome::NotSent(_) => "could not connect",
     };
@@ -325,7 +339,10 @@ mod tests {
         check(&format!("healed\n> 1 get cm/a/x\nwait 90s\n{END}"), "L8");
         check(&format!("> 1 get cm/a/x\nwait 90s\n{END}"), "");
         check(&format!("> 1 get cm/a/x\nhealed\nwait 90s\n{END}"), "L8");
-        check(&format!("healed\nwait 20s\n> 1 get cm/a/x\n< 1 lost\n{END}"), "L8");
+        let lost = |id: u64| format!("> {id} get cm/a/x\n< {id} lost\n");
+        check(&format!("healed\nwait 20s\n{}{END}", lost(1)), "");
+        check(&format!("healed\nwait 20s\n{}{}{END}", lost(1), lost(2)), "L8");
+        check(&format!("healed\nwait 20s\n> 1 get cm/a/x\nwait 30s\n< 1 lost\n{END}"), "L8");
         check(&format!("healed\nwait 20s\n> 1 get cm/a/x\n< 1 unsent\n{END}"), "L8");
         check(&format!("healed\nwait 20s\n> 1 get cm/a/x\napi-1 stopping\n< 1 lost\napi-1 stopped\n{END}"), "");
         check(&format!("healed\nwait 20s\n> 1 get cm/a/x least=0\nwait 70s\n< 1 404 NotFound\n{END}"), "L8");

@@ -14,7 +14,7 @@ use triune_history::{Object, ObjectKey, Operation};
 use crate::{
     Checker, Findings,
     index::{Index, Record, VersionId},
-    outcomes::{is_of_collection, is_own_write},
+    outcomes::{is_own_write, may_be_of_collection},
 };
 
 /// See the module.
@@ -154,14 +154,7 @@ fn wrongly_removed(index: &Index<'_>, written: &BTreeSet<&str>, id: VersionId, b
     }
     let deletes = |record: &Record<'_>| matches!(record.operation, Operation::Delete { .. });
     let frees_or_deletes = |record: &Record<'_>| deletes(record) || (terminating && frees(record));
-    let by_collection = || {
-        let collections = index.operations.iter().filter(|record| is_of_collection(record.operation, key, before));
-        collections.filter(|record| !record.definitely_failed() || record.answer().is_some()).any(|record| {
-            let until = record.answered.map_or(index.events.len(), |(event, _)| event);
-            let until = if record.is_open() { index.events.len() } else { until };
-            record.invoked < version.event && version.event < until
-        })
-    };
+    let by_collection = || index.operations.iter().any(|record| may_be_of_collection(index, record, id));
     if !written.contains(key.resource.as_str()) || on_key.any(frees_or_deletes) || by_collection() {
         None
     } else {

@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use triune_history::{Answer, Object, ObjectKey, Operation};
+use triune_history::{Answer, Object, ObjectKey, Operation, Outcome};
 
 use crate::{
     CheckOptions, Checker, Findings,
@@ -54,14 +54,25 @@ pub fn is_own_write(options: &CheckOptions, key: &ObjectKey) -> bool {
     options.own_writes.iter().any(|pattern| pattern.is_about(key))
 }
 
-/// Whether an operation deletes a collection that the object is in.
-pub fn is_of_collection(operation: &Operation, key: &ObjectKey, object: &Object) -> bool {
-    match operation {
-        Operation::DeleteCollection { resource, namespace, labels } => {
-            *resource == key.resource && Selection { resource, namespace, labels }.shows(object)
-        }
-        _ => false,
+/// Whether a commit may be that of a delete of a collection: it was at work, and has seen the object, in a state that is
+/// selected, since it was asked for. It need not be selected any more when it goes: what was listed is deleted by name.
+/// Also one that failed in the end may have deleted some.
+pub fn may_be_of_collection(index: &Index<'_>, record: &Record<'_>, id: VersionId) -> bool {
+    let Operation::DeleteCollection { resource, namespace, labels } = record.operation else { return false };
+    let version = index.version(id);
+    let key = index.key(version.key).key;
+    let until = match record.answered {
+        Some((_, Outcome::NotSent(_))) => return false,
+        Some((answered, _)) if !record.is_open() => answered,
+        _ => index.events.len(),
+    };
+    if *resource != key.resource || record.invoked > version.event || version.event > until {
+        return false;
     }
+    let Some(before) = index.object_before(id) else { return false };
+    let selection = Selection { resource, namespace, labels };
+    let mut seen = index.states_between(version.key, record.invoked, version.event).flatten();
+    seen.any(|object| object.uid == before.uid && selection.shows(object))
 }
 
 /// The revision that a write is conditioned on.
@@ -341,9 +352,8 @@ impl<'i, 'a> Attribution<'i, 'a> {
                 creates.is_some_and(|creates| creates.iter().any(|record| was_open(&record)))
             }
             (Some(_), None) if index.options.expiring.contains(&key.resource) => true,
-            (Some(before), _) if deletes(index, id) => {
-                let of = |record: &&&Record<'_>| is_of_collection(record.operation, key, before);
-                collections.iter().filter(of).any(|record| was_open(&record))
+            (Some(_), _) if deletes(index, id) => {
+                collections.iter().any(|record| may_be_of_collection(index, record, id))
             }
             _ => false,
         }
@@ -508,6 +518,9 @@ mod tests {
         check("> 1 create cm/a/x=one\n< 1 504 Timeout\nwait 50s\nc 5 cm/a/x=one", "");
         check("> 1 create cm/a/=one\nc 5 cm/a/x7=one\n< 1 201 cm/a/x7@5", "");
         check("> 1 create cm/a/=one\nc 5 cm/a/x7=one\n< 1 lost", "");
+        // What was listed is deleted by name.
+        let listed = "w 5 cm/a/x=one,l=app:web\n> 1 deleteall cm l=app:web\nw 6 cm/a/x=two,l=app:db\nc 7 cm/a/x=-";
+        check(&format!("{listed}\n< 1 200 @5 cm/a/x@5"), "");
         // An update that takes the last finalizer removes: its answer is the object as it would have been.
         let removed = "w 5 cm/a/x=one,f=hold\nc 6 cm/a/x=one,f=hold,d=10\n> 1 update cm/a/x=one,d=10 expect=6\nc 7 cm/a/x=-\n< 1 200 cm/a/x@6#9";
         check(&format!("> 9 delete cm/a/x\n{removed}\n< 9 200"), "");
