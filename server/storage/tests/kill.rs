@@ -110,6 +110,85 @@ fn write_and_kill(folder: &Path) -> BTreeMap<usize, Vec<(u64, u64)>> {
     acknowledged
 }
 
+/// What a store shows of one writer.
+#[derive(Debug, Clone)]
+struct Found {
+    left: u64,
+    right: u64,
+    /// Index and revision of each row of its log, in the order of the rows.
+    log: Vec<(u64, Revision)>,
+}
+
+async fn find(storage: &Arc<dyn Storage>, writer: usize) -> Found {
+    let log = rows(storage, format!("{writer}/log/"), format!("{writer}/log0")).await;
+    let revision = |row: &Row| storage.revision_of(row.key.last_chunk().expect("a stamp"));
+    Found {
+        left: counter(storage, writer, "left").await,
+        right: counter(storage, writer, "right").await,
+        log: log.iter().map(|row| (index_of(&row.value), revision(row))).collect(),
+    }
+}
+
+/// Nothing acknowledged is lost, no transaction is there by half, no revision goes back. `acknowledged` are index and
+/// revision of the commits since the store was at `before`; now it is at `now`.
+fn check_writer(acknowledged: &[(u64, u64)], found: &Found, before: Revision, now: Revision) -> Result<(), String> {
+    let Found { left, right, log } = found;
+    if left != right {
+        return Err(format!("half a transaction: left is {left}, right is {right}"));
+    }
+    if !log.iter().map(|(index, _)| *index).eq(1..=*left) {
+        return Err(format!("the log is not 1 to {left}: {log:?}"));
+    }
+    if let Some(pair) = log.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
+        return Err(format!("revisions of the log go back: {pair:?}"));
+    }
+    if let Some((index, revision)) = log.last().filter(|(_, revision)| *revision > now) {
+        return Err(format!("commit {index} is at {revision}, the store at {now}"));
+    }
+    for (index, revision) in acknowledged {
+        let revision = Revision(*revision);
+        if revision <= before {
+            return Err(format!("commit {index} was acknowledged at {revision}, after {before}"));
+        }
+        match log.iter().find(|(logged, _)| logged == index) {
+            None => return Err(format!("commit {index}, acknowledged at {revision}, is lost: the store has {left}")),
+            Some((_, logged)) if *logged != revision => {
+                return Err(format!("commit {index} was acknowledged at {revision} and is at {logged}"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_kill_may_not_do_is_noticed() {
+    /// Two commits at 5 and 8 are acknowledged, a third one at 9 is not; the store was at 3 and is at 9.
+    fn check(change: fn(&mut Found, &mut Vec<(u64, u64)>), expect: &str) {
+        let mut acknowledged = vec![(1, 5), (2, 8)];
+        let log = vec![(1, Revision(5)), (2, Revision(8)), (3, Revision(9))];
+        let mut found = Found { left: 3, right: 3, log };
+        change(&mut found, &mut acknowledged);
+        let outcome = check_writer(&acknowledged, &found, Revision(3), Revision(9)).err().unwrap_or_default();
+        assert!(outcome.contains(expect) && outcome.is_empty() == expect.is_empty(), "{outcome:?}, not {expect:?}");
+    }
+    fn keep(found: &mut Found, commits: u64) {
+        (found.left, found.right) = (commits, commits);
+        found.log.truncate(commits as usize);
+    }
+    check(|_, _| (), "");
+    check(|found, _| keep(found, 2), "");
+    check(|found, _| keep(found, 1), "commit 2, acknowledged at 8, is lost: the store has 1");
+    check(|found, _| keep(found, 0), "commit 1, acknowledged at 5, is lost");
+    check(|found, _| found.right = 2, "half a transaction: left is 3, right is 2");
+    check(|found, _| found.log.truncate(2), "the log is not 1 to 3");
+    check(|found, _| found.log.rotate_left(1), "the log is not 1 to 3");
+    check(|found, _| found.log[1].1 = Revision(7), "commit 2 was acknowledged at 8 and is at 7");
+    check(|found, _| found.log[2].1 = Revision(8), "revisions of the log go back");
+    check(|found, _| found.log[2].1 = Revision(10), "commit 3 is at 10, the store at 9");
+    check(|found, acknowledged| (found.log[0].1, acknowledged[0].1) = (Revision(3), 3), "acknowledged at 3, after 3");
+}
+
 #[tokio::test]
 async fn acknowledged_commits_survive_sigkill() {
     let folder = tempfile::tempdir().unwrap();
@@ -121,19 +200,8 @@ async fn acknowledged_commits_survive_sigkill() {
         for writer in 0..WRITERS {
             let commits = acknowledged.get(&writer).cloned().unwrap_or_default();
             total += commits.len();
-            let (left, right) = (counter(&storage, writer, "left").await, counter(&storage, writer, "right").await);
-            assert_eq!(left, right, "kill {kill}: half a transaction of writer {writer}");
-            let log = rows(&storage, format!("{writer}/log/"), format!("{writer}/log0")).await;
-            let logged: Vec<u64> = log.iter().map(|row| index_of(&row.value)).collect();
-            assert_eq!(logged, (1..=left).collect::<Vec<_>>(), "kill {kill}: the log of writer {writer}");
-            for (index, revision) in commits {
-                assert!(Revision(revision) > highest, "kill {kill}: revision {revision} after {highest}");
-                assert!(Revision(revision) <= version, "kill {kill}: {revision} is lost, the store is at {version}");
-                assert!(index <= left, "kill {kill}: writer {writer} had {index} acknowledged, the store has {left}");
-                let key = &log[index as usize - 1].key;
-                let stamp = storage.stamp_of(Revision(revision));
-                assert!(key.ends_with(&stamp), "kill {kill}: commit {index} of writer {writer} has another revision");
-            }
+            let checked = check_writer(&commits, &find(&storage, writer).await, highest, version);
+            checked.unwrap_or_else(|reason| panic!("kill {kill}, writer {writer}: {reason}"));
         }
         let next = write(&storage, WRITERS, kill as u64).await;
         assert!(next > version);
