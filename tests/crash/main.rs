@@ -144,33 +144,77 @@ fn object(name: &str, number: u64, before: State, large: bool) -> Value {
     })
 }
 
-/// Compares everything that is there with everything that is known, and makes what was unclear certain.
-async fn check_all(daemon: &Daemon, names: &mut Names, highest: &AtomicU64) {
+/// What a restarted daemon shows.
+#[derive(Debug, Clone)]
+struct Shown {
+    /// The resourceVersion of the list.
+    revision: u64,
+    /// The objects of the list, by name.
+    list: BTreeMap<String, State>,
+    /// What a GET of each known name gave.
+    single: BTreeMap<String, State>,
+}
+
+async fn show(daemon: &Daemon, names: &Names) -> Shown {
     let mut client = Client::connect(daemon).await.expect("the daemon listens");
     let list = client.send("GET", COLLECTION, None).await.expect("an answer");
     assert_eq!(list.status, 200, "{list:?}");
-    let known_highest = highest.load(Ordering::SeqCst);
-    let listed = revision(&list.body);
-    assert!(listed >= known_highest, "the list is at revision {listed}, a write was acknowledged at {known_highest}");
+    let mut shown = Shown { revision: revision(&list.body), list: BTreeMap::new(), single: BTreeMap::new() };
     let empty = Vec::new();
     let items = list.body["items"].as_array().unwrap_or(&empty);
-    let mut found: BTreeMap<String, State> = BTreeMap::new();
     for item in items.iter().filter(|item| item["metadata"]["name"] != "kube-root-ca.crt") {
-        found.insert(item["metadata"]["name"].as_str().expect("a name").to_owned(), Some(whole(item)));
+        shown.list.insert(item["metadata"]["name"].as_str().expect("a name").to_owned(), Some(whole(item)));
     }
-    for (name, known) in names.iter_mut() {
-        let state = found.remove(name).unwrap_or(None);
+    for name in names.keys() {
+        let single = client.send("GET", &format!("{COLLECTION}/{name}"), None).await.expect("an answer");
+        shown.single.insert(name.clone(), single_state(&single));
+    }
+    shown
+}
+
+/// Every acknowledged write is there, a write without an answer happened whole or not at all, nothing else is there, and
+/// no revision goes back. `highest` is the highest one that was acknowledged.
+fn check(names: &Names, highest: u64, shown: &Shown) -> Result<(), String> {
+    let listed = shown.revision;
+    if listed < highest {
+        return Err(format!("the list is at revision {listed}, a write was acknowledged at {highest}"));
+    }
+    for (name, known) in names {
+        let state = shown.list.get(name).copied().flatten();
         let fine = match known {
             Known::Surely(expected) => state == *expected,
-            Known::Either(before, after) => state == *before || state.map(|(number, _)| number) == *after,
+            Known::Either(before, _) if state == *before => true,
+            // The write that had no answer has a revision of its own.
+            Known::Either(before, after) => {
+                let newer = state.is_none_or(|(_, new)| before.is_none_or(|(_, old)| new > old));
+                state.map(|(number, _)| number) == *after && newer
+            }
         };
-        assert!(fine, "{name}: known {known:?}, found {state:?}");
-        let single = client.send("GET", &format!("{COLLECTION}/{name}"), None).await.expect("an answer");
-        assert_eq!(single_state(&single), state, "{name}: list and get differ");
+        if !fine {
+            return Err(format!("{name}: known {known:?}, found {state:?}"));
+        }
+        if shown.single.get(name).copied().flatten() != state {
+            return Err(format!("{name}: list and get differ: {state:?} and {:?}", shown.single.get(name)));
+        }
+        if let Some((_, revision)) = state.filter(|(_, revision)| *revision > listed) {
+            return Err(format!("{name} is at {revision}, the list at {listed}"));
+        }
+    }
+    match shown.list.keys().find(|name| !names.contains_key(*name)) {
+        Some(name) => Err(format!("nobody wrote {name}")),
+        None => Ok(()),
+    }
+}
+
+/// Checks everything that is there against everything that is known, and makes what was unclear certain.
+async fn check_all(daemon: &Daemon, names: &mut Names, highest: &AtomicU64) {
+    let shown = show(daemon, names).await;
+    check(names, highest.load(Ordering::SeqCst), &shown).unwrap_or_else(|reason| panic!("{reason}"));
+    for (name, known) in names.iter_mut() {
+        let state = shown.list.get(name).copied().flatten();
         highest.fetch_max(state.map_or(0, |(_, revision)| revision), Ordering::SeqCst);
         *known = Known::Surely(state);
     }
-    assert!(found.is_empty(), "nobody wrote {found:?}");
 }
 
 fn single_state(answer: &Answer) -> State {
@@ -203,4 +247,44 @@ fn half_an_object_is_noticed() {
     assert_eq!(whole(&torn), (7, 1));
     torn["data"]["z-number"] = json!("8");
     assert!(std::panic::catch_unwind(|| whole(&torn)).is_err());
+}
+
+#[test]
+fn what_a_kill_may_not_do_is_noticed() {
+    /// `kept` was acknowledged at 5, `gone` was deleted; `new`, `changed` (at 7 before) and `deleted` (at 6) had no answer.
+    fn check_story(change: fn(&mut Shown), expect: &str) {
+        let names = Names::from([
+            ("kept".to_owned(), Known::Surely(Some((1, 5)))),
+            ("gone".to_owned(), Known::Surely(None)),
+            ("new".to_owned(), Known::Either(None, Some(2))),
+            ("changed".to_owned(), Known::Either(Some((3, 7)), Some(4))),
+            ("deleted".to_owned(), Known::Either(Some((5, 6)), None)),
+        ]);
+        let found = [("kept", (1, 5)), ("changed", (3, 7)), ("deleted", (5, 6))];
+        let list: BTreeMap<String, State> = found.map(|(name, state)| (name.to_owned(), Some(state))).into();
+        let mut shown = Shown { revision: 9, single: list.clone(), list };
+        change(&mut shown);
+        let outcome = check(&names, 8, &shown).err().unwrap_or_default();
+        assert!(outcome.contains(expect) && outcome.is_empty() == expect.is_empty(), "{outcome:?}, not {expect:?}");
+    }
+    fn set(shown: &mut Shown, name: &str, state: State) {
+        shown.list.insert(name.to_owned(), state);
+        shown.single.insert(name.to_owned(), state);
+    }
+    check_story(|_| (), "");
+    check_story(|shown| set(shown, "new", Some((2, 9))), "");
+    check_story(|shown| set(shown, "changed", Some((4, 9))), "");
+    check_story(|shown| set(shown, "deleted", None), "");
+    check_story(|shown| shown.revision = 7, "the list is at revision 7, a write was acknowledged at 8");
+    check_story(|shown| set(shown, "kept", None), "kept: known");
+    check_story(|shown| set(shown, "kept", Some((1, 4))), "kept: known");
+    check_story(|shown| set(shown, "kept", Some((2, 5))), "kept: known");
+    check_story(|shown| set(shown, "gone", Some((1, 5))), "gone: known");
+    check_story(|shown| set(shown, "new", Some((3, 9))), "new: known");
+    check_story(|shown| set(shown, "changed", None), "changed: known");
+    check_story(|shown| set(shown, "changed", Some((4, 6))), "changed: known");
+    check_story(|shown| set(shown, "changed", Some((4, 10))), "changed is at 10, the list at 9");
+    check_story(|shown| set(shown, "deleted", Some((6, 9))), "deleted: known");
+    check_story(|shown| shown.single.retain(|name, _| name != "kept"), "kept: list and get differ");
+    check_story(|shown| set(shown, "other", Some((1, 1))), "nobody wrote other");
 }
