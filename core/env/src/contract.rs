@@ -10,11 +10,12 @@
 //! ```
 
 pub mod clauses;
+pub mod pass_on;
 pub mod random;
 
 use std::{sync::Arc, task::Poll, time::Duration};
 
-use bytes::Bytes;
+pub use bytes::Bytes;
 
 use crate::{
     BoxFuture, Env,

@@ -11,12 +11,12 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use proptest::prelude::*;
 use support::*;
 use triune_env::{
     BoxFuture,
-    storage::{CommitError, Isolation, KeyRange, Row, Stamp, Storage, StorageError, Transaction},
+    storage::{CommitError, Storage, StorageError, Transaction},
+    storage_passes_on, transaction_passes_on,
 };
 use triune_store::{Revision, StoreOptions, WatchItem, types::*};
 
@@ -57,23 +57,12 @@ impl Faulty {
 }
 
 impl Storage for Faulty {
-    fn read_version(&self) -> BoxFuture<'_, Result<Revision, StorageError>> {
-        self.inner.read_version()
-    }
+    storage_passes_on!(inner: read_version, changed, revision_of, stamp_of);
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StorageError>> {
         Box::pin(async {
             let inner = self.inner.begin().await?;
             Ok(Box::new(FaultyTransaction { inner, storage: self.clone() }) as Box<dyn Transaction>)
         })
-    }
-    fn changed(&self, key: Bytes, seen: Option<Bytes>) -> BoxFuture<'static, Result<(), StorageError>> {
-        self.inner.changed(key, seen)
-    }
-    fn revision_of(&self, stamp: &Stamp) -> Revision {
-        self.inner.revision_of(stamp)
-    }
-    fn stamp_of(&self, revision: Revision) -> Stamp {
-        self.inner.stamp_of(revision)
     }
 }
 
@@ -83,46 +72,9 @@ struct FaultyTransaction {
 }
 
 impl Transaction for FaultyTransaction {
-    fn read_version(&self) -> Revision {
-        self.inner.read_version()
-    }
-    fn get<'a>(
-        &'a mut self,
-        key: &'a [u8],
-        isolation: Isolation,
-    ) -> BoxFuture<'a, Result<Option<Bytes>, StorageError>> {
-        self.inner.get(key, isolation)
-    }
-    fn range<'a>(
-        &'a mut self,
-        range: KeyRange,
-        limit: usize,
-        reverse: bool,
-        isolation: Isolation,
-    ) -> BoxFuture<'a, Result<Vec<Row>, StorageError>> {
-        self.inner.range(range, limit, reverse, isolation)
-    }
-    fn set(&mut self, key: Bytes, value: Bytes) {
-        self.inner.set(key, value);
-    }
-    fn set_stamped_key(&mut self, prefix: &[u8], suffix: &[u8], value: Bytes) {
-        self.inner.set_stamped_key(prefix, suffix, value);
-    }
-    fn set_stamped_value(&mut self, key: Bytes, value: Vec<u8>, offset: usize) {
-        self.inner.set_stamped_value(key, value, offset);
-    }
-    fn clear(&mut self, key: Bytes) {
-        self.inner.clear(key);
-    }
-    fn clear_range(&mut self, range: KeyRange) {
-        self.inner.clear_range(range);
-    }
-    fn add_read_conflict_key(&mut self, key: Bytes) {
-        self.inner.add_read_conflict_key(key);
-    }
-    fn add_write_conflict_key(&mut self, key: Bytes) {
-        self.inner.add_write_conflict_key(key);
-    }
+    transaction_passes_on!(inner: read_version, get, range, set, set_stamped_key, set_stamped_value, clear, clear_range);
+    transaction_passes_on!(inner: add_read_conflict_key, add_write_conflict_key);
+
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<Revision, CommitError>> {
         Box::pin(async move {
             let FaultyTransaction { inner, storage } = *self;

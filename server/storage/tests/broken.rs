@@ -14,9 +14,8 @@ use futures::future::{self, FutureExt};
 use triune_env::{
     BoxFuture,
     contract::{Subject, Test, clauses, random},
-    storage::{
-        CommitError, Isolation, KeyRange, Revision, Row, Stamp, Storage, StorageError, Transaction, VALUE_BYTES_MAX,
-    },
+    storage::{CommitError, Isolation, KeyRange, Revision, Row, Storage, StorageError, Transaction, VALUE_BYTES_MAX},
+    storage_passes_on, transaction_passes_on,
 };
 use triune_storage::memory;
 
@@ -60,9 +59,7 @@ struct Broken {
 }
 
 impl Storage for Broken {
-    fn read_version(&self) -> BoxFuture<'_, Result<Revision, StorageError>> {
-        self.inner.read_version()
-    }
+    storage_passes_on!(inner: read_version, revision_of, stamp_of);
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StorageError>> {
         async {
@@ -88,14 +85,6 @@ impl Storage for Broken {
             }
             _ => self.inner.changed(key, seen),
         }
-    }
-
-    fn revision_of(&self, stamp: &Stamp) -> Revision {
-        self.inner.revision_of(stamp)
-    }
-
-    fn stamp_of(&self, revision: Revision) -> Stamp {
-        self.inner.stamp_of(revision)
     }
 }
 
@@ -126,9 +115,7 @@ impl BrokenTransaction {
 }
 
 impl Transaction for BrokenTransaction {
-    fn read_version(&self) -> Revision {
-        self.inner.read_version()
-    }
+    transaction_passes_on!(inner: read_version);
 
     fn get<'a>(
         &'a mut self,
