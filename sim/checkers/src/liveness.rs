@@ -20,7 +20,7 @@ use crate::{
     life::{asks_ready, changes},
     outcomes::is_own_write,
     view::Selection,
-    watches::is_gone,
+    watches::end_of_node,
 };
 
 /// See the module.
@@ -86,9 +86,12 @@ fn check_informers(index: &Index<'_>, times: &Times, findings: &mut Findings) {
         }
     }
     for ((node, informer), (number, selection, revision)) in last {
-        if is_gone(index, node, number) {
-            continue;
-        }
+        // One that stops in good order shows its store a last time.
+        let until = match end_of_node(index, node, number) {
+            None => times.end,
+            Some(NodeChange::Stopped) => index.at(number),
+            Some(_) => continue,
+        };
         findings.checked("informers at the end");
         let view = index.view(selection);
         let Some(missed) = view.changes.get(view.position(revision)) else { continue };
@@ -99,10 +102,15 @@ fn check_informers(index: &Index<'_>, times: &Times, findings: &mut Findings) {
             event.node == node
                 && matches!(&event.body, Body::Handled { informer: of, key, .. } if *of == informer && key == name)
         });
-        if due >= times.end || handled {
+        if due >= until || handled {
             continue;
         }
-        let failed = last_watch_failed(index, node, selection.resource);
+        let last = last_read(index, node, selection.resource);
+        if last.is_some_and(|record| !is_up(index, record.server, record.invoked, index.events.len())) {
+            findings.unchecked("informers whose server is down");
+            continue;
+        }
+        let failed = last.is_some_and(|record| read_failed(index, record));
         let after = if failed { ", after an error of its watch" } else { "" };
         let text = format!(
             "the informer of {} of {node} is at {revision} and never sees {name} at {}{after}",
@@ -112,14 +120,18 @@ fn check_informers(index: &Index<'_>, times: &Times, findings: &mut Findings) {
     }
 }
 
-/// Whether the last list or watch of a node ended with an error.
-fn last_watch_failed(index: &Index<'_>, node: &str, resource: &str) -> bool {
+/// The last list or watch of a node.
+fn last_read<'i, 'a>(index: &'i Index<'a>, node: &str, resource: &str) -> Option<&'i Record<'a>> {
     let reads = |record: &&Record<'_>| {
         record.client == node
             && matches!(record.operation, Operation::List { .. } | Operation::Watch { .. })
             && operation_resource(record.operation) == Some(resource)
     };
-    let Some(last) = index.operations.iter().rev().find(reads) else { return false };
+    index.operations.iter().rev().find(reads)
+}
+
+/// Whether a list or watch ended with an error.
+fn read_failed(index: &Index<'_>, last: &Record<'_>) -> bool {
     let error = last
         .items
         .last()
@@ -143,7 +155,7 @@ fn check_answered<'a>(
     let due = plus(invoked.max(times.healed), timeout);
     let what = || format!("{:?} asked {} and", record.client, record.server);
     let Some((answered, outcome)) = record.answered else {
-        if due < times.end && !is_gone(index, record.client, record.invoked) {
+        if due < times.end && end_of_node(index, record.client, record.invoked).is_none() {
             let text = format!("{} was told nothing for {} s", what(), timeout.as_secs());
             findings.liveness(index, "L8", &[record.invoked], text);
         }
@@ -190,7 +202,7 @@ fn is_up(index: &Index<'_>, server: &str, from: usize, to: usize) -> bool {
 fn check_bookmarks(index: &Index<'_>, record: &Record<'_>, times: &Times, findings: &mut Findings) {
     let Operation::Watch { bookmarks: true, resource, .. } = record.operation else { return };
     let Some((opened, _)) = record.success() else { return };
-    if is_gone(index, record.client, record.invoked) {
+    if record.ended.is_none() && end_of_node(index, record.client, record.invoked).is_some() {
         return;
     }
     let mut last = (opened, index.at(opened).max(times.healed));
@@ -328,7 +340,11 @@ mod tests {
         check(&format!("{seen}wait 30s\n{END}"), "L1");
         check(&format!("{seen}handled cm/a/x@6\nwait 30s\n{END}"), "");
         check(&format!("{seen}client-1 crashed\nwait 30s\n{END}"), "");
+        check(&format!("{seen}wait 30s\ninformer cm @5 cm/a/x@5\nclient-1 stopped\n{END}"), "L1");
+        check(&format!("{seen}wait 3s\ninformer cm @5 cm/a/x@5\nclient-1 stopped\nwait 30s\n{END}"), "");
         check(&format!("{seen}wait 3s\n{END}"), "");
+        let down = "api-1 crashed\n> 1 watch cm from=3\n< 1 unsent\n";
+        check(&format!("{down}{seen}wait 30s\n{END}"), "");
         let failed = "c 4 floor:cm=4\n> 1 watch cm from=3\n< 1 200\n~ 1 ERROR 410\n";
         check(&format!("{failed}{seen}wait 30s\n{END}"), "L13");
     }

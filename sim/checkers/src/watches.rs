@@ -12,7 +12,7 @@
 
 use std::rc::Rc;
 
-use triune_history::{Body, Object, Operation, StreamItem, WatchFrom};
+use triune_history::{Body, NodeChange, Object, Operation, StreamItem, WatchFrom};
 
 use crate::{
     Checker, Findings,
@@ -357,7 +357,7 @@ impl<'a> Walk<'_, 'a> {
     /// A stream that is open, and has not been given for long what there is.
     fn check_stalled(&self, findings: &mut Findings) {
         let index = self.index;
-        if self.record.ended.is_some() || is_gone(index, self.record.client, self.record.invoked) {
+        if self.record.ended.is_some() || end_of_node(index, self.record.client, self.record.invoked).is_some() {
             return;
         }
         let (Some(settled), Some(next)) = (index.settled(), self.view.changes.get(self.cursor)) else { return };
@@ -372,11 +372,11 @@ impl<'a> Walk<'_, 'a> {
     }
 }
 
-/// Whether a node ended after an event and did not start again: what it had open is gone.
-pub(crate) fn is_gone(index: &Index<'_>, node: &str, since: usize) -> bool {
-    use triune_history::NodeChange::{Crashed, Stopped};
+/// How a node ended after an event, if it did: what it had open is gone.
+pub(crate) fn end_of_node(index: &Index<'_>, node: &str, since: usize) -> Option<NodeChange> {
     let changes = index.nodes.get(node).map_or(&[][..], |changes| changes);
-    changes.iter().any(|(event, change)| *event > since && matches!(change, Crashed | Stopped))
+    let ends = changes.iter().filter(|(_, change)| matches!(change, NodeChange::Crashed | NodeChange::Stopped));
+    ends.filter(|(event, _)| *event > since).map(|(_, change)| *change).next()
 }
 
 /// What is wrong with the object of DELETED, given the last selected state. A delete may set deletionTimestamp and take
