@@ -343,6 +343,7 @@ async fn count_up_client(
 ) -> Vec<(String, Result<u64, CommitError>)> {
     let mut told = Vec::new();
     for round in 0..40 {
+        world.env.sleep(Duration::from_millis(world.env.entropy.u64() % 200)).await;
         let Ok(mut transaction) = storage.begin().await else { continue };
         let Ok(value) = transaction.get(b"counter", isolation).await else { continue };
         let text = value.map(|value| String::from_utf8_lossy(&value).into_owned()).unwrap_or_default();
@@ -350,7 +351,6 @@ async fn count_up_client(
         let next = format!("{}/{client}.{round}", number + 1);
         transaction.set(bytes("counter"), bytes(&next));
         told.push((next, transaction.commit().await.map(|revision| revision.0)));
-        world.env.sleep(Duration::from_millis(world.env.entropy.u64() % 20)).await;
     }
     told
 }
