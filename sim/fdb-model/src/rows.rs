@@ -20,7 +20,7 @@ struct States {
     /// None: removed.
     value: Option<Bytes>,
     /// Ascending.
-    older: Vec<(Version, Option<Bytes>)>,
+    older: VecDeque<(Version, Option<Bytes>)>,
 }
 
 impl States {
@@ -34,7 +34,7 @@ impl States {
     fn write(&mut self, version: Version, value: Option<Bytes>) {
         let before = std::mem::replace(&mut self.value, value);
         if self.since != version {
-            self.older.push((self.since, before));
+            self.older.push_back((self.since, before));
             self.since = version;
         }
     }
@@ -107,7 +107,7 @@ impl Rows {
             states.write(version, value);
             self.overwritten.push_back((version, key));
         } else if value.is_some() {
-            self.rows.insert(key, States { since: version, value, older: Vec::new() });
+            self.rows.insert(key, States { since: version, value, older: VecDeque::new() });
         }
     }
 

@@ -20,8 +20,10 @@ use crate::protocol::Encode;
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
 /// Most bytes that wait for a peer.
 pub const OUTBOX_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
-/// Read at once.
+/// Read at once, at most.
 const READ_BYTES: usize = 16 << 10;
+/// With less room than this in a buffer, another is begun.
+const READ_BYTES_MIN: usize = 512;
 /// A buffer that grew larger is given back once it is empty.
 const KEPT_BYTES_MAX: usize = 256 << 10;
 
@@ -43,7 +45,10 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             if let Some(frame) = self.take()? {
                 return Ok(Some(frame));
             }
-            self.buffer.reserve(READ_BYTES);
+            // What was read before stays in the rows that it became: use up a buffer before the next is begun.
+            if self.buffer.capacity() - self.buffer.len() < READ_BYTES_MIN {
+                self.buffer.reserve(READ_BYTES);
+            }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
             }
