@@ -16,7 +16,7 @@ use std::{
 
 use futures::future::select;
 use tokio::sync::oneshot;
-use triune_env::{Connection, Env, TaskHandle};
+use triune_env::{Connection, Env, TaskHandle, probe};
 
 use crate::{
     channel::{Frames, Outbox},
@@ -140,7 +140,7 @@ impl Link {
                 continue;
             }
             if now.saturating_duration_since(waiting.heard) >= SILENCE_MAX {
-                return;
+                return probe!("fdb client: a silent link is given up");
             }
             let late = |(_, deadline): &(_, Option<Instant>)| deadline.is_some_and(|deadline| deadline <= now);
             let ids: Vec<u64> = waiting.calls.iter().filter(|(_, call)| late(call)).map(|(id, _)| *id).collect();

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use futures::future::{Either, select};
 use tokio::sync::Notify;
-use triune_env::{Connection, Env, Listener, TaskHandle};
+use triune_env::{Connection, Env, Listener, TaskHandle, probe};
 use triune_fdb_model::{
     Answer, Command, Effects, Fate, Outcome, Refusal, RequestId, Transaction, version::BATCH_TRANSACTIONS_MAX,
 };
@@ -175,7 +175,11 @@ impl Serving {
 
     /// Decides by chance which commits in flight had been logged, drops the others, and jumps.
     fn recover(&self, cluster: &mut Cluster) {
-        let logged = cluster.in_flight().into_iter().filter(|_| self.env.entropy.u64() & 1 == 0).collect();
+        let in_flight = cluster.in_flight();
+        if !in_flight.is_empty() {
+            probe!("fdb: commits are in flight at a recovery");
+        }
+        let logged = in_flight.into_iter().filter(|_| self.env.entropy.u64() & 1 == 0).collect();
         let versions = self.faults().recovery_versions;
         self.state().batch.clear();
         self.apply(cluster, Command::Recover { versions, logged });
@@ -191,6 +195,9 @@ impl Serving {
             (self.observer)(&CommitSeen::new(applied, revisions));
         }
         for (id, outcome) in outcomes {
+            if matches!(outcome, Outcome::TooOld) {
+                probe!("fdb: a commit is too old");
+            }
             self.answer(id, reply_to_commit(outcome));
         }
         for id in triggered {

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Mutex;
 use triune_env::{
-    BoxFuture, Env, TaskHandle,
+    BoxFuture, Env, TaskHandle, probe,
     storage::{
         CommitError, Isolation, KeyRange, Revision, Row, STAMP_BYTES, Stamp, Storage, StorageError,
         TRANSACTION_SECONDS_MAX, Transaction,
@@ -207,8 +207,12 @@ impl Client {
     async fn make_decided(&self, own_key: &Span, read_version: Version, begun: Instant) {
         while self.env.clock.now() < begun + BARRIER_MAX {
             match self.read_version().await {
-                Ok(version) if version.0 > read_version.0 + LIFE_VERSIONS => return,
-                Ok(version) if self.write_own_key(own_key, version).await => return,
+                Ok(version) if version.0 > read_version.0 + LIFE_VERSIONS => {
+                    return probe!("fdb client: an unknown commit is too old to be applied");
+                }
+                Ok(version) if self.write_own_key(own_key, version).await => {
+                    return probe!("fdb client: an unknown commit is decided");
+                }
                 Ok(_) | Err(_) => self.env.sleep(BARRIER_PAUSE).await,
             }
         }
@@ -236,7 +240,10 @@ impl Client {
                     return Err(StorageError::Unavailable("too many watches".to_owned()));
                 }
                 Ok(reply) => return Err(unexpected(&reply)),
-                Err(_) => link = self.link_again().await,
+                Err(_) => {
+                    link = self.link_again().await;
+                    probe!("fdb client: a watch is armed again");
+                }
             }
         }
     }
