@@ -83,7 +83,9 @@ pub enum CommitError {
     /// A key that was read, or a declared read conflict key, changed since the read version: begin again.
     #[error("transaction conflicts with another")]
     Conflict,
-    /// Perhaps applied, perhaps not; it will not be applied later than any commit acknowledged after this answer.
+    /// Perhaps applied, perhaps not; it will not be applied later than any commit acknowledged after this answer. Who
+    /// drops the future of a commit gets no answer: that commit may be applied until its life is over, after commits
+    /// that were acknowledged meanwhile, and conflicts as any other.
     #[error("outcome of the commit is unknown")]
     Unknown,
     /// The transaction lived longer than its bound: begin again.
@@ -109,7 +111,8 @@ pub enum CommitError {
 /// * S6 Bounded: keys, values and transactions have the sizes and lives of the constants of this module; exceeded means an
 ///   error, never a cut.
 /// * S7 Watch: `changed` completes after the key's value differed from the caller's; it may complete for nothing; it never
-///   sleeps for ever.
+///   sleeps for ever while the value differs. (FoundationDB looks at the value once more before it wakes: one that went
+///   and came back may pass unseen. Who must not miss a change writes values that do not come back.)
 pub trait Storage: Send + Sync + 'static {
     /// A revision at least as great as every commit acknowledged before this call (S2). Everything at or below it is
     /// visible to a transaction begun afterwards; every later commit is above it.

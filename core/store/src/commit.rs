@@ -7,7 +7,9 @@
 //! Why a late first attempt is harmless: it read the object row, the fences and the claims under the serializable
 //! isolation. If the retry commits, it has changed the object row, and the first attempt conflicts. If the retry answers
 //! with a broken condition, then that condition held when the first attempt read it and has changed since: it conflicts
-//! too.
+//! too. If the retry finds nothing left to do, then the object or a claim was another when the first attempt read it.
+//! Nothing else may be relied on: a commit that takes longer than `storage_timeout` is given up here, and no storage makes
+//! sure that a commit whose future was dropped is decided (see [`CommitError::Unknown`]).
 
 use std::time::Instant;
 
