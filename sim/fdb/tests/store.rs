@@ -16,8 +16,11 @@ use bytes::Bytes;
 use common::{World, run};
 use futures::future::join_all;
 use triune_api::names::{GroupResource, ObjectKey};
-use triune_env::BoxFuture;
-use triune_env::storage::{CommitError, Isolation, KeyRange, Revision, Row, Stamp, Storage, StorageError, Transaction};
+use triune_env::{
+    BoxFuture,
+    storage::{Isolation, KeyRange, Revision, Row, Storage, StorageError, Transaction},
+    storage_passes_on, transaction_passes_on,
+};
 use triune_sim_fdb::{DelayRange, Fault, Options};
 use triune_store::{
     Store, StoreOptions,
@@ -193,30 +196,18 @@ struct NoConflictsTransaction {
 }
 
 impl Storage for NoConflicts {
-    fn read_version(&self) -> BoxFuture<'_, Result<Revision, StorageError>> {
-        self.inner.read_version()
-    }
+    storage_passes_on!(inner: read_version, changed, revision_of, stamp_of);
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StorageError>> {
         Box::pin(async {
             let inner = self.inner.begin().await?;
             Ok(Box::new(NoConflictsTransaction { inner }) as Box<dyn Transaction>)
         })
     }
-    fn changed(&self, key: Bytes, seen: Option<Bytes>) -> BoxFuture<'static, Result<(), StorageError>> {
-        self.inner.changed(key, seen)
-    }
-    fn revision_of(&self, stamp: &Stamp) -> Revision {
-        self.inner.revision_of(stamp)
-    }
-    fn stamp_of(&self, revision: Revision) -> Stamp {
-        self.inner.stamp_of(revision)
-    }
 }
 
 impl Transaction for NoConflictsTransaction {
-    fn read_version(&self) -> Revision {
-        self.inner.read_version()
-    }
+    transaction_passes_on!(inner: read_version, set, set_stamped_key, set_stamped_value, clear, clear_range);
+    transaction_passes_on!(inner: add_read_conflict_key, add_write_conflict_key, commit);
     fn get<'a>(&'a mut self, key: &'a [u8], _: Isolation) -> BoxFuture<'a, Result<Option<Bytes>, StorageError>> {
         self.inner.get(key, Isolation::Snapshot)
     }
@@ -228,29 +219,5 @@ impl Transaction for NoConflictsTransaction {
         _: Isolation,
     ) -> BoxFuture<'a, Result<Vec<Row>, StorageError>> {
         self.inner.range(range, limit, reverse, Isolation::Snapshot)
-    }
-    fn set(&mut self, key: Bytes, value: Bytes) {
-        self.inner.set(key, value);
-    }
-    fn set_stamped_key(&mut self, prefix: &[u8], suffix: &[u8], value: Bytes) {
-        self.inner.set_stamped_key(prefix, suffix, value);
-    }
-    fn set_stamped_value(&mut self, key: Bytes, value: Vec<u8>, offset: usize) {
-        self.inner.set_stamped_value(key, value, offset);
-    }
-    fn clear(&mut self, key: Bytes) {
-        self.inner.clear(key);
-    }
-    fn clear_range(&mut self, range: KeyRange) {
-        self.inner.clear_range(range);
-    }
-    fn add_read_conflict_key(&mut self, key: Bytes) {
-        self.inner.add_read_conflict_key(key);
-    }
-    fn add_write_conflict_key(&mut self, key: Bytes) {
-        self.inner.add_write_conflict_key(key);
-    }
-    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<Revision, CommitError>> {
-        self.inner.commit()
     }
 }
