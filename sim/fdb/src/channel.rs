@@ -99,6 +99,11 @@ impl Outbox {
         sent
     }
 
+    /// Whether nothing goes in any more.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Nothing goes in any more; what waits is forgotten.
     pub fn close(&self) {
         *self.lock() = Waiting { bytes: Vec::new(), closed: true };
@@ -175,7 +180,9 @@ mod tests {
         let large = Reply::Value(Some(Bytes::from(vec![0; FRAME_BYTES_MAX - 100])));
         assert!(outbox.send(1, &large));
         assert!(outbox.send(2, &large));
+        assert!(!outbox.is_closed());
         assert!(!outbox.send(3, &large));
+        assert!(outbox.is_closed());
         assert!(!outbox.send(4, &Reply::Pong));
     }
 }

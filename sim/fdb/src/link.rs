@@ -89,7 +89,9 @@ impl Link {
         drop(waiting);
         let watches = matches!(request, Request::Watch { .. });
         if !self.outbox.send(id, request) {
+            // The node takes nothing any more.
             self.lock().calls.remove(&id);
+            self.close();
             return Err(CallError::NotSent);
         }
         Ok(Call { link: self.clone(), id, watches, answer })
@@ -185,5 +187,22 @@ impl Drop for Call {
         if unanswered && self.watches {
             self.link.outbox.send(self.id, &Request::Cancel);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_link_whose_node_takes_nothing_is_closed() {
+        let (near, _far) = tokio::io::duplex(10);
+        let (link, _task) = Link::open(&triune_platform::env(), Box::new(near));
+        let waits = link.call(&Request::ReadVersion, None).unwrap();
+        assert!(link.is_open());
+        link.outbox.close();
+        assert_eq!(link.call(&Request::ReadVersion, None).err(), Some(CallError::NotSent));
+        assert!(!link.is_open());
+        assert_eq!(waits.await, Err(CallError::Lost));
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::{Either, select};
-use tokio::sync::Notify;
+use tokio::{io::AsyncRead, sync::Notify};
 use triune_env::{Connection, Env, Listener, TaskHandle, probe};
 use triune_fdb_model::{
     Answer, Command, Effects, Fate, Outcome, Refusal, RequestId, Transaction, version::BATCH_TRANSACTIONS_MAX,
@@ -24,7 +24,7 @@ use triune_fdb_model::{
 use crate::{
     channel::{Frames, Outbox},
     cluster::{Cluster, CommitSeen, Observer},
-    knobs::{Fault, FaultKnobs},
+    knobs::{DelayRange, Fault, FaultKnobs},
     protocol::{Decode, Failure, Reply, Request},
 };
 
@@ -159,7 +159,7 @@ impl Serving {
         self.faults().draw(fault, self.env.entropy.as_ref())
     }
 
-    fn delay(&self, of: impl Fn(&FaultKnobs) -> crate::knobs::DelayRange) -> Duration {
+    fn delay(&self, of: impl Fn(&FaultKnobs) -> DelayRange) -> Duration {
         let range = of(&self.faults());
         range.draw(self.env.entropy.as_ref())
     }
@@ -273,7 +273,7 @@ impl Serving {
         let env = self.env.clone();
         let task = env.spawn("fdb-connection", async move {
             let (reader, writer) = tokio::io::split(stream);
-            let read = std::pin::pin!(self.read(connection, Frames::new(reader)));
+            let read = std::pin::pin!(self.read(connection, &outbox, Frames::new(reader)));
             let write = std::pin::pin!(outbox.drain(writer));
             select(read, write).await;
             self.do_now(Command::Disconnect { connection });
@@ -282,11 +282,14 @@ impl Serving {
         (connection, task)
     }
 
-    /// Handles requests until the stream ends or makes no sense.
-    async fn read<R: tokio::io::AsyncRead + Unpin>(&self, connection: u64, mut frames: Frames<R>) {
+    /// Handles requests until the stream ends or makes no sense, or its client takes no answers.
+    async fn read<R: AsyncRead + Unpin>(&self, connection: u64, outbox: &Outbox, mut frames: Frames<R>) {
         while let Ok(Some(frame)) = frames.next().await {
             let Some((request, message)) = Request::of_frame(frame) else { return };
             self.handle(RequestId { connection, request }, message);
+            if outbox.is_closed() {
+                return;
+            }
         }
     }
 
