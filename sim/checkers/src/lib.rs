@@ -140,6 +140,9 @@ pub struct CheckOptions {
     pub delivery: Duration,
     /// How long a request may take (L8).
     pub request_timeout: Duration,
+    /// A client that gives up sooner than this cannot say that it was not answered (L8): a server may wait this long for
+    /// its cache before it says 504.
+    pub patience: Duration,
     /// How long a start may take (L9).
     pub start: Duration,
     /// How long a stop may take (L10).
@@ -197,6 +200,7 @@ impl Default for CheckOptions {
             settle: Duration::from_secs(30),
             delivery: Duration::from_secs(5),
             request_timeout: Duration::from_secs(65),
+            patience: Duration::from_secs(10),
             start: Duration::from_secs(30),
             stop: Duration::from_secs(65),
             bookmark: Duration::from_secs(90),

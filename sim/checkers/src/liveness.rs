@@ -142,6 +142,11 @@ fn read_failed(index: &Index<'_>, last: &Record<'_>) -> bool {
 /// Whether the last request of a client to a server found its connection broken.
 type Broken<'a> = BTreeMap<(&'a str, &'a str), bool>;
 
+/// Whether a client waited no longer, and not that its connection broke.
+fn gave_up(why: &str) -> bool {
+    why.starts_with("no answer in time")
+}
+
 /// L8.
 fn check_answered<'a>(
     index: &Index<'a>,
@@ -170,6 +175,7 @@ fn check_answered<'a>(
     let why = match outcome {
         Outcome::Answered(_) if index.at(answered) > due => "was answered too late",
         Outcome::Answered(_) => return,
+        Outcome::Unknown(why) if gave_up(why) && index.at(answered) < plus(invoked, index.options.patience) => return,
         _ if !is_up(index, record.server, record.invoked, answered) => return,
         Outcome::Unknown(_) if breaks && !again => return,
         Outcome::Unknown(_) => "was not answered",

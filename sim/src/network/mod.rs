@@ -114,7 +114,7 @@ impl SimNetwork {
         self.lock().messages
     }
 
-    /// Streams that have an open end.
+    /// Streams that both ends have open. One that a crashed host has left behind is not its peer's fault.
     pub fn open_streams(&self) -> usize {
         self.lock().open_streams()
     }

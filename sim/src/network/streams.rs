@@ -170,7 +170,7 @@ impl Streams {
     }
 
     pub(super) fn open_streams(&self) -> usize {
-        self.streams.values().filter(|stream| stream.open[0] || stream.open[1]).count()
+        self.streams.values().filter(|stream| stream.open[0] && stream.open[1]).count()
     }
 
     /// When something happens next.

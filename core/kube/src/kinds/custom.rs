@@ -68,7 +68,7 @@ impl CustomHandler for PodEviction {
             let mut options = DeleteOptions::from_body(&options.unwrap_or_else(|| json!({})))?;
             options.dry_run |= dry_run;
             let stored = scope.read_existing(&scope.key(scope.name())).await?;
-            delete_object(scope, &options, stored).await?.ok_or_else(|| scope.not_found(scope.name()))?;
+            delete_object(scope, &options, stored, |_| true).await?.ok_or_else(|| scope.not_found(scope.name()))?;
             Ok(value_answer(201, &output, &success()))
         })
     }

@@ -68,7 +68,7 @@ pub async fn delete(scope: &Scope, body: RequestBody) -> Result<Response, Status
     let key = scope.key(scope.name());
     let stored = scope.read_existing(&key).await?;
     let uid = options.uid.clone();
-    let deleted = delete_object(scope, &options, stored).await?.ok_or_else(|| match uid {
+    let deleted = delete_object(scope, &options, stored, |_| true).await?.ok_or_else(|| match uid {
         Some(uid) => uid_mismatch(scope, &uid, ""),
         None => scope.not_found(&key.name),
     })?;
@@ -93,11 +93,12 @@ pub async fn read_options(scope: &Scope, body: RequestBody) -> Result<DeleteOpti
     DeleteOptions::from_body(&scope.decode_other(&gvk, &body)?)
 }
 
-/// Deletes the incarnation that was read; None if it is gone meanwhile.
+/// Deletes the incarnation that was read; None if it is gone meanwhile, or has changed so that it is no longer `wanted`.
 pub async fn delete_object(
     scope: &Scope,
     options: &DeleteOptions,
     mut stored: StoredObject,
+    wanted: impl Fn(&StoredObject) -> bool,
 ) -> Result<Option<Deleted>, Status> {
     let uid = stored.uid.clone();
     for _ in 0..ATTEMPTS_MAX {
@@ -125,7 +126,7 @@ pub async fn delete_object(
         }
         match scope.store.commit(write.clone()).await {
             Ok(committed) => return Ok(Some(deleted(committed.revision, write.change))),
-            Err(WriteError::Expectation(Some(now))) if now.uid == uid => stored = *now,
+            Err(WriteError::Expectation(Some(now))) if now.uid == uid && wanted(&now) => stored = *now,
             Err(WriteError::Expectation(_)) => return Ok(None),
             Err(error) => return Err(scope.write_refused(error, &write, "delete")),
         }
