@@ -2,5 +2,6 @@
 
 mod informers;
 mod requests;
+mod rules;
 mod server;
 mod workloads;
