@@ -16,6 +16,7 @@ use crate::{
     api::Api,
     http::{HttpOptions, Protocol},
     random::Random,
+    retry,
     session::Session,
     workload::{
         Theme, Workload, applier::Applier, churn::Churn, informers::Informers, namespaces::Namespaces, pagers::Pagers,
@@ -23,8 +24,14 @@ use crate::{
     },
 };
 
-/// Operations of a client at most, as drawn.
+/// Operations of a workload at most, as drawn.
 const OPERATIONS_MAX: u64 = 300;
+/// Workloads of a client at most, as drawn.
+const WORKLOADS_MAX: u64 = 3;
+/// Numbers of operations that a workload has for itself: more than it ever begins.
+pub const NUMBERS: u64 = 10_000;
+/// Shrinking leaves out the operations of a workload by this many parts.
+const PARTS_MAX: usize = 8;
 
 /// All that one client does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,12 +46,12 @@ pub struct ClientPlan {
     pub hop_percent: u32,
     /// When it starts, after [`run_client`] was called.
     pub start_ms: u64,
-    /// Operations with this number or a higher one are not begun.
+    /// Operations that each of its workloads begins at most.
     pub operations_max: u64,
-    /// Operations that are left out.
+    /// Operations that are left out. Those of workload W have the numbers from W * [`NUMBERS`] on.
     pub skip: BTreeSet<u64>,
-    /// What it does.
-    pub workload: Workload,
+    /// What it does, all at once.
+    pub workloads: Vec<Workload>,
 }
 
 /// The kinds of workloads that are drawn.
@@ -73,48 +80,42 @@ pub enum Role {
 
 /// Roles and how often each is drawn.
 const ROLES: [(Role, u32); 9] = [
-    (Role::Churn, 6),
-    (Role::Namespaces, 1),
+    (Role::Churn, 5),
+    (Role::Namespaces, 2),
     (Role::Applier, 2),
     (Role::Readers, 3),
-    (Role::Pagers, 2),
-    (Role::Watchers, 3),
-    (Role::Informers, 3),
+    (Role::Pagers, 3),
+    (Role::Watchers, 4),
+    (Role::Informers, 2),
     (Role::RestartStorm, 1),
     (Role::Probes, 1),
 ];
 
 impl ClientPlan {
-    /// Plans of `clients` clients that meet: the first writes, the second is an informer, one takes care of namespaces if
-    /// the theme has any that come and go, the others have roles drawn from the seed.
+    /// Plans of `clients` clients that meet, each with some workloads. There are a writer and an informer at least; the
+    /// other roles are drawn from the seed.
     pub fn draw_all(seed: u64, theme: &Theme, clients: usize) -> Vec<ClientPlan> {
-        let mut roles = vec![Role::Churn, Role::Informers];
-        if theme.namespaces.iter().any(|name| name != "default") {
-            roles.push(Role::Namespaces);
-        }
         let mut random = Random::new(seed);
-        while roles.len() < clients {
-            roles.extend(random.weighted(&ROLES));
+        let mut roles: Vec<Vec<Role>> = Vec::new();
+        for _ in 0..clients {
+            let count = random.between((1, WORKLOADS_MAX));
+            roles.push((0..count).filter_map(|_| random.weighted(&ROLES)).collect());
         }
-        roles.truncate(clients);
-        roles.into_iter().map(|role| ClientPlan::draw(random.u64(), theme, role)).collect()
+        for (index, role) in [Role::Churn, Role::Informers].into_iter().enumerate() {
+            let at = index.min(clients.saturating_sub(1));
+            let there = roles.iter().flatten().any(|known| *known == role);
+            if let Some(roles) = roles.get_mut(at).filter(|_| !there) {
+                roles.insert(0, role);
+            }
+        }
+        roles.iter().map(|roles| ClientPlan::draw(random.u64(), theme, roles)).collect()
     }
 
     /// A plan of one client.
-    pub fn draw(seed: u64, theme: &Theme, role: Role) -> ClientPlan {
+    pub fn draw(seed: u64, theme: &Theme, roles: &[Role]) -> ClientPlan {
         let mut random = Random::new(seed);
-        let workload = match role {
-            Role::Churn => Workload::Churn(Churn::draw(&mut random, theme)),
-            Role::Namespaces => Workload::Namespaces(Namespaces::draw(&mut random, theme)),
-            Role::Applier => Workload::Applier(Applier::draw(&mut random, theme)),
-            Role::Readers => Workload::Readers(Readers::draw(&mut random, theme)),
-            Role::Pagers => Workload::Pagers(Pagers::draw(&mut random, theme)),
-            Role::Watchers => Workload::Watchers(Watchers::draw(&mut random, theme)),
-            Role::Informers => Workload::Informers(Informers::draw(&mut random, theme)),
-            Role::RestartStorm => Workload::Informers(Informers::draw_storm(&mut random, theme)),
-            Role::Probes => Workload::Probes(Probes::draw(&mut random, theme)),
-        };
         ClientPlan {
+            workloads: roles.iter().map(|role| draw_workload(&mut random, theme, *role)).collect(),
             seed: random.u64(),
             http: draw_http(&mut random),
             home: random.below(8) as usize,
@@ -122,8 +123,60 @@ impl ClientPlan {
             start_ms: if random.percent(50) { 0 } else { random.below(theme.duration_ms / 6) },
             operations_max: OPERATIONS_MAX,
             skip: BTreeSet::new(),
-            workload,
         }
+    }
+
+    /// Plans that do less, the most drastic first: without a workload, with half of the operations, without a part of
+    /// them.
+    pub fn smaller(&self) -> Vec<ClientPlan> {
+        let mut plans: Vec<ClientPlan> = (0..self.workloads.len()).map(|workload| self.without(workload)).collect();
+        plans.push(self.cut(self.operations_max / 2));
+        for workload in 0..self.workloads.len() as u64 {
+            let first = workload * NUMBERS;
+            let left: Vec<u64> =
+                (first..first + self.operations_max).filter(|number| !self.skip.contains(number)).collect();
+            for part in left.chunks(left.len().div_ceil(PARTS_MAX).max(1)) {
+                let skip = self.skip.iter().chain(part).copied().collect();
+                plans.push(ClientPlan { skip, ..self.clone() });
+            }
+        }
+        plans.retain(|plan| (1..self.work()).contains(&plan.work()));
+        plans
+    }
+
+    /// Operations at most.
+    fn work(&self) -> u64 {
+        self.workloads.len() as u64 * self.operations_max - self.skip.len() as u64
+    }
+
+    /// With fewer operations.
+    fn cut(&self, operations_max: u64) -> ClientPlan {
+        let left = self.skip.iter().copied().filter(|number| number % NUMBERS < operations_max);
+        ClientPlan { operations_max, skip: left.collect(), ..self.clone() }
+    }
+
+    /// Without a workload; the others keep what they leave out.
+    fn without(&self, workload: usize) -> ClientPlan {
+        let mut plan = self.clone();
+        plan.workloads.remove(workload);
+        let numbers = workload as u64 * NUMBERS..(workload as u64 + 1) * NUMBERS;
+        let left = self.skip.iter().filter(|number| !numbers.contains(number));
+        plan.skip = left.map(|number| if *number >= numbers.end { number - NUMBERS } else { *number }).collect();
+        plan
+    }
+}
+
+fn draw_workload(random: &mut Random, theme: &Theme, role: Role) -> Workload {
+    match role {
+        Role::Churn => Workload::Churn(Churn::draw(random, theme)),
+        Role::Namespaces => Workload::Namespaces(Namespaces::draw(random, theme)),
+        Role::Applier => Workload::Applier(Applier::draw(random, theme)),
+        Role::Readers => Workload::Readers(Readers::draw(random, theme)),
+        Role::Pagers => Workload::Pagers(Pagers::draw(random, theme)),
+        Role::Watchers => Workload::Watchers(Watchers::draw(random, theme)),
+        Role::Informers => Workload::Informers(Informers::draw(random, theme)),
+        Role::RestartStorm => Workload::Informers(Informers::draw_storm(random, theme)),
+        Role::Probes => Workload::Probes(Probes::draw(random, theme)),
     }
 }
 
@@ -155,22 +208,28 @@ pub async fn run_client(
     let api = |(name, address): &(String, SocketAddr)| {
         Api::new(env.clone(), recorder.clone(), node_name, (name.as_str(), *address), plan.http.clone())
     };
-    let session = Session {
-        apis: servers.iter().map(api).collect(),
-        env: env.clone(),
-        stop,
-        node: node_name.to_owned(),
-        home: plan.home,
-        hop_percent: plan.hop_percent,
-        seed: plan.seed,
-        operations_max: plan.operations_max,
-        skip: plan.skip,
-        begun: AtomicU64::new(0),
-        seen: Mutex::default(),
-    };
-    if session.pause(Duration::from_millis(plan.start_ms)).await {
-        plan.workload.run(&session).await;
+    let apis: Vec<Api> = servers.iter().map(api).collect();
+    if !retry::pause(&env, Duration::from_millis(plan.start_ms), &stop).await {
+        return;
     }
+    let workloads = plan.workloads.iter().enumerate().map(|(index, workload)| {
+        let first = index as u64 * NUMBERS;
+        let session = Session {
+            apis: apis.clone(),
+            env: env.clone(),
+            stop: stop.clone(),
+            node: node_name.to_owned(),
+            home: plan.home,
+            hop_percent: plan.hop_percent,
+            seed: plan.seed,
+            end: first + plan.operations_max.min(NUMBERS),
+            skip: plan.skip.clone(),
+            begun: AtomicU64::new(first),
+            seen: Mutex::default(),
+        };
+        async move { workload.run(&session).await }
+    });
+    futures::future::join_all(workloads).await;
 }
 
 #[cfg(test)]
@@ -187,8 +246,27 @@ mod tests {
             assert_ne!(plans, ClientPlan::draw_all(seed + 1, &theme, 6));
             let text = serde_json::to_string(&plans).expect("plans are data");
             assert_eq!(serde_json::from_str::<Vec<ClientPlan>>(&text).expect("what was written"), plans);
-            roles.extend(plans.iter().map(|plan| plan.workload.name()));
+            roles.extend(plans.iter().flat_map(|plan| &plan.workloads).map(Workload::name));
         }
         assert_eq!(roles.len(), 8, "every workload is drawn: {roles:?}");
+    }
+
+    #[test]
+    fn smaller_plans_do_less_and_come_to_an_end() {
+        let theme = Theme::draw(&mut Random::new(1), 60_000);
+        let mut plan = ClientPlan::draw(1, &theme, &[Role::Churn, Role::Readers]);
+        let mut steps = 0;
+        while let Some(smaller) = plan.smaller().pop() {
+            assert!(smaller.work() < plan.work());
+            plan = smaller;
+            steps += 1;
+        }
+        assert_eq!(plan.work(), 1, "after {steps} steps: {plan:?}");
+        assert_eq!(plan.smaller(), []);
+        let both =
+            ClientPlan { skip: BTreeSet::from([3, NUMBERS + 5]), ..ClientPlan::draw(1, &theme, &[Role::Churn; 2]) };
+        assert_eq!(both.without(0).skip, BTreeSet::from([5]));
+        assert_eq!(both.without(1).skip, BTreeSet::from([3]));
+        assert_eq!(both.cut(4).skip, BTreeSet::from([3]));
     }
 }

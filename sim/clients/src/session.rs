@@ -1,4 +1,4 @@
-//! What the operations of one client share: its servers, its numbers, what it has seen.
+//! What the operations of one workload of a client share: its servers, its numbers, what it has seen.
 //!
 //! Invariants: operations are numbered in the order in which they begin; what operation N draws depends on the seed and on
 //! N alone, so that others can be left out ([`Session::next`] skips them); after the signal to stop none begins, and those
@@ -29,7 +29,7 @@ const REVISIONS_MAX: usize = 16;
 /// A revision of the future is this far away.
 const FUTURE: u64 = 1 << 40;
 
-/// What the operations of a client share.
+/// What the operations of a workload share.
 pub struct Session {
     /// The platform.
     pub env: Env,
@@ -40,7 +40,7 @@ pub struct Session {
     pub(crate) home: usize,
     pub(crate) hop_percent: u32,
     pub(crate) seed: u64,
-    pub(crate) operations_max: u64,
+    pub(crate) end: u64,
     pub(crate) skip: BTreeSet<u64>,
     pub(crate) begun: AtomicU64,
     pub(crate) seen: Mutex<BTreeMap<Kind, VecDeque<u64>>>,
@@ -83,7 +83,7 @@ impl Session {
     pub fn next(&self) -> Option<(u64, Random)> {
         loop {
             let number = self.begun.fetch_add(1, Ordering::Relaxed);
-            if number >= self.operations_max || self.stop.is_given() {
+            if number >= self.end || self.stop.is_given() {
                 return None;
             }
             if !self.skip.contains(&number) {

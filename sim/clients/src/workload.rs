@@ -23,11 +23,15 @@ pub mod watchers;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    api::Api,
     kind::{GROUPS, Kind, in_group},
     random::Random,
-    request::Selection,
+    request::{Request, Selection},
     session::Session,
 };
+
+/// Part of an operation that makes a namespace: no other part has this number.
+const NAMESPACE_PART: u64 = 99;
 
 /// What a client does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +159,13 @@ impl Scope {
             labels: if grouped { in_group(group) } else { Vec::new() },
         }
     }
+}
+
+/// Whoever finds that a namespace is not there makes it.
+async fn make_namespace(session: &Session, api: &Api, name: &str, number: u64, random: &mut Random) {
+    let content = session.content(number, NAMESPACE_PART, 0, random);
+    let request = Request::create(Kind::Namespaces, "", Kind::Namespaces.object("", name, &content));
+    session.call(api, Kind::Namespaces, &request).await;
 }
 
 /// Some of `items`, each with a weight of its own: a swarm.

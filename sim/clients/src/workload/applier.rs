@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use triune_env::BoxFuture;
 use triune_history::ObjectKey;
 
-use super::Theme;
+use super::{Theme, make_namespace};
 use crate::{
     kind::Kind,
     random::Random,
@@ -63,7 +63,8 @@ impl Applier {
         for attempt in 0..TRIES_MAX {
             let content = session.content(number, attempt, 0, &mut random);
             let found = session.call(api, kind, &Request::get(kind, &key, None)).await;
-            let request = match found.code() {
+            let code = found.code();
+            let request = match code {
                 404 => Request::create(kind, &key.namespace, kind.object(&key.namespace, &key.name, &content)),
                 200 if replace => {
                     let mut object = found.value;
@@ -74,7 +75,11 @@ impl Applier {
                 _ => return,
             };
             // Somebody else was there before, or took it away: look again.
-            let again = matches!(session.call(api, kind, &request).await.code(), 404 | 409);
+            let reply = session.call(api, kind, &request).await;
+            if reply.code() == 404 && code == 404 {
+                make_namespace(session, api, &key.namespace, number, &mut random).await;
+            }
+            let again = matches!(reply.code(), 404 | 409);
             if !again || !session.pause(random.millis(self.retry_ms)).await {
                 return;
             }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use triune_env::BoxFuture;
 use triune_history::ObjectKey;
 
-use super::{Theme, swarm};
+use super::{Theme, make_namespace, swarm};
 use crate::{
     api::{Api, Reply},
     kind::{GROUPS, Kind, in_group},
@@ -190,7 +190,10 @@ impl Running<'_> {
     async fn create(&self, step: &Step<'_>, random: &mut Random, part: u64) {
         let content = step.session.content(step.number, part, step.padding_bytes, random);
         let object = step.kind.object(&step.key.namespace, &step.key.name, &content);
-        self.send(step, &Request::create(step.kind, &step.key.namespace, object)).await;
+        let reply = self.send(step, &Request::create(step.kind, &step.key.namespace, object)).await;
+        if reply.code() == 404 {
+            make_namespace(step.session, step.api, &step.key.namespace, step.number, random).await;
+        }
     }
 
     async fn generate(&self, step: &Step<'_>, random: &mut Random) {

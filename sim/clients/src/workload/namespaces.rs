@@ -12,6 +12,7 @@ use super::{Theme, swarm};
 use crate::{
     api::Api,
     kind::{Kind, NAMESPACED},
+    plan::NUMBERS,
     random::Random,
     request::{Paging, Preconditions, Request, Selection},
     session::{Session, Steps},
@@ -72,7 +73,7 @@ impl Namespaces {
         let api = session.api(&mut random);
         let Some(name) = random.pick(&self.names).cloned() else { return };
         // The first operations make them, so that other clients have where to write.
-        let first = usize::try_from(number).ok().and_then(|number| self.names.get(number)).cloned();
+        let first = usize::try_from(number % NUMBERS).ok().and_then(|number| self.names.get(number)).cloned();
         let act = if first.is_some() { Some(Act::Create) } else { random.weighted(&self.operations) };
         let name = first.unwrap_or(name);
         let content = session.content(number, 0, 0, &mut random);

@@ -62,7 +62,7 @@ async fn every_role_is_understood() {
         Role::Probes,
     ];
     for role in roles {
-        let plans = vec![ClientPlan::draw(1, &theme(1), role), ClientPlan::draw(2, &theme(1), role)];
+        let plans = vec![ClientPlan::draw(1, &theme(1), &[role]), ClientPlan::draw(2, &theme(1), &[role, role])];
         let summary = Summary::of(&run(plans, Duration::from_millis(700)).await);
         summary.assert_ended();
         assert!(summary.invoked > 1, "{role:?} {summary:?}");
@@ -77,7 +77,7 @@ async fn operations_can_be_left_out() {
         ..ClientPlan::draw(
             3,
             &Theme { kinds: vec![triune_sim_clients::kind::Kind::ConfigMaps], ..theme(3) },
-            Role::Churn,
+            &[Role::Churn],
         )
     };
     let contents = async |plan: ClientPlan| -> BTreeSet<String> {
