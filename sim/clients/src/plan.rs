@@ -28,6 +28,9 @@ use crate::{
 const OPERATIONS_MAX: u64 = 300;
 /// Workloads of a client at most, as drawn.
 const WORKLOADS_MAX: u64 = 3;
+/// Request timeouts of impatient clients. A server answers within 3 seconds even if it has to wait for a revision that
+/// never comes; less would be asking for the impossible.
+const IMPATIENT_MS: (u64, u64) = (5_000, 15_000);
 /// Numbers of operations that a workload has for itself: more than it ever begins.
 pub const NUMBERS: u64 = 10_000;
 /// Shrinking leaves out the operations of a workload by this many parts.
@@ -184,7 +187,7 @@ fn draw_http(random: &mut Random) -> HttpOptions {
     let impatient = random.percent(20);
     HttpOptions {
         protocol: if random.percent(60) { Protocol::Http2 } else { Protocol::Http1 },
-        request_timeout_ms: if impatient { random.between((300, 3_000)) } else { 30_000 },
+        request_timeout_ms: if impatient { random.between(IMPATIENT_MS) } else { 30_000 },
         ping_interval_ms: random.between((2_000, 30_000)),
         ping_timeout_ms: random.between((1_000, 15_000)),
         silence_ms_max: random.between((15_000, 150_000)),

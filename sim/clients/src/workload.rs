@@ -96,6 +96,9 @@ pub struct Theme {
     pub namespaces: Vec<String>,
     /// Names in each.
     pub names: u64,
+    /// How often a body is a large one. Where there are some, readers are slow: it takes many bytes until a server
+    /// notices.
+    pub large_percent: u32,
 }
 
 impl Theme {
@@ -109,7 +112,8 @@ impl Theme {
         let namespaces = ["default", "sim-a", "sim-b"];
         let count = random.between((1, 3)) as usize;
         let namespaces = namespaces[..count].iter().map(|name| (*name).to_owned()).collect();
-        Theme { duration_ms, kinds, namespaces, names: random.between((1, 5)) }
+        let large_percent = if random.percent(15) { random.between((5, 40)) as u32 } else { 0 };
+        Theme { duration_ms, kinds, namespaces, names: random.between((1, 5)), large_percent }
     }
 
     /// Pause before each operation, so that a lane does about 20 to 200 of them.

@@ -126,7 +126,7 @@ impl Churn {
             names: theme.names,
             operations,
             memory_percent: random.between((0, 80)) as u32,
-            large_percent: if random.percent(10) { 3 } else { 0 },
+            large_percent: theme.large_percent,
         }
     }
 

@@ -58,11 +58,11 @@ impl Pagers {
         let starts = [Start::Latest, Start::Any, Start::NotOlderThan, Start::Exact, Start::Legacy];
         let mut starts = swarm(random, &starts);
         starts.push((Start::Latest, 5));
-        let slow = random.percent(30);
+        let slow = random.percent(50);
         Pagers {
             lanes: random.between((1, 3)),
             think_ms: theme.think_ms(random),
-            page_ms: if slow { theme.part_ms((60, 6)) } else { (0, 200) },
+            page_ms: if slow { theme.part_ms((12, 2)) } else { (0, 200) },
             limit: (1, random.between((1, 4))),
             scope: Scope::draw(random, theme),
             starts,

@@ -79,7 +79,7 @@ impl Watchers {
         starts.retain(|(start, _)| *start != Start::Future || random.percent(20));
         starts.push((Start::Seen, 5));
         let seconds = theme.duration_ms / 1_000;
-        let slow = random.percent(30);
+        let slow = theme.large_percent > 0 || random.percent(30);
         Watchers {
             lanes: random.between((1, 6)),
             think_ms: theme.think_ms(random),
@@ -89,7 +89,7 @@ impl Watchers {
             timeout_seconds: if random.percent(30) { (0, 0) } else { (1, seconds.max(2)) },
             hold_ms: theme.part_ms((random.between((2, 60)).max(2), 1)),
             slow_percent: if slow { random.between((5, 50)) as u32 } else { 0 },
-            slow_ms: theme.part_ms((60, 6)),
+            slow_ms: theme.part_ms((60, random.between((2, 6)))),
             resume_percent: random.between((0, 90)) as u32,
         }
     }
