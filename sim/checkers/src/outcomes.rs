@@ -246,7 +246,12 @@ impl<'i, 'a> Attribution<'i, 'a> {
                 continue;
             }
             let holder = self.makers.get(&id).copied();
-            if holder.is_none_or(|holder| self.augment_delete(holder, tried)) {
+            // One that may have found the object on its way needs no commit.
+            let needs_none = holder.is_some_and(|holder| self.was_terminating(self.bare_deletes[holder]));
+            if needs_none && let Some(holder) = holder {
+                self.matched.remove(&holder);
+            }
+            if needs_none || holder.is_none_or(|holder| self.augment_delete(holder, tried)) {
                 self.matched.insert(place, id);
                 self.makers.insert(id, place);
                 return true;
@@ -527,6 +532,11 @@ mod tests {
         // Two deletes, two incarnations, and answers that tell of neither.
         check(
             "w 5 cm/a/x=one\n> 1 delete cm/a/x\n> 2 delete cm/a/x\nc 6 cm/a/x=-\nw 7 cm/a/x=two\nc 8 cm/a/x=-\n< 1 200\n< 2 200",
+            "",
+        );
+        // The first found it on its way, and needs no commit that another may need.
+        check(
+            "w 5 cm/a/x=one,f=f\n> 9 delete cm/a/x\nc 6 cm/a/x=one,f=f,d=10\n< 9 200\n> 1 delete cm/a/x\n> 2 update cm/a/x=one,d=10 expect=6\nc 7 cm/a/x=-\n< 2 200 cm/a/x@6^7\nw 8 cm/a/x=two\n> 3 delete cm/a/x\nc 9 cm/a/x=-\n< 1 200\n< 3 200",
             "",
         );
         // A no-op shows the live revision.

@@ -7,7 +7,7 @@
 //! c 6 floor:cm=5                a compaction; also `nolog:KEY`, `log:KEY`, `log:-KEY` for rows of the change log
 //! w 5 cm/a/x=one                a write of client-1 with its commit and answer: create, update or delete
 //! > 1 create cm/a/x=one         request 1; update, patch, delete, get, list, watch, path; `on=api-2` `by=client-2`
-//! < 1 201 cm/a/x@5              its answer; also `lost`, `unsent`, `404 NotFound`
+//! < 1 201 cm/a/x@5              its answer; also `lost`, `silent`, `unsent`, `404 NotFound`
 //! < 2 200 @7 cm/a/x@5 more      a list
 //! ~ 3 ADDED cm/a/x@5            from a stream; BOOKMARK 7, END 7, ERROR 410, closed, broken
 //! informer cm @7 cm/a/x@5       a snapshot; `handled cm/a/x@5`, `handled cm/a/x gone`
@@ -292,6 +292,7 @@ impl Builder {
         let id = OperationId(number(words[0]));
         let outcome = match words[1] {
             "lost" => Outcome::Unknown("reset".into()),
+            "silent" => Outcome::Unknown("no answer in time".into()),
             "unsent" => Outcome::NotSent("refused".into()),
             code => Outcome::Answered(Box::new(self.answer_of(code, &words[2..]))),
         };
