@@ -221,6 +221,7 @@ pub async fn run_client(
             apis: apis.clone(),
             env: env.clone(),
             stop: stop.clone(),
+            started: env.clock.now(),
             node: node_name.to_owned(),
             home: plan.home,
             hop_percent: plan.hop_percent,

@@ -10,7 +10,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use triune_env::{BoxFuture, Env};
@@ -35,6 +35,7 @@ pub struct Session {
     pub env: Env,
     /// Given when no more operations are to begin.
     pub stop: Signal,
+    pub(crate) started: Instant,
     pub(crate) node: String,
     pub(crate) apis: Vec<Api>,
     pub(crate) home: usize,

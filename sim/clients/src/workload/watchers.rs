@@ -1,5 +1,7 @@
 //! Watches in all modes and with selectors, dropped early or left idle; some readers stop reading for seconds.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use triune_env::BoxFuture;
 use triune_history::{StreamItem, WatchFrom};
@@ -35,6 +37,8 @@ pub struct Watchers {
     pub slow_percent: u32,
     /// How long it stops.
     pub slow_ms: (u64, u64),
+    /// From this time after the start on no reader stops: then all of them catch up.
+    pub slow_until_ms: u64,
     /// How often it goes on at the last revision after a watch has ended.
     pub resume_percent: u32,
 }
@@ -90,6 +94,7 @@ impl Watchers {
             hold_ms: theme.part_ms((random.between((2, 60)).max(2), 1)),
             slow_percent: if slow { random.between((5, 50)) as u32 } else { 0 },
             slow_ms: theme.part_ms((60, random.between((2, 6)))),
+            slow_until_ms: theme.duration_ms,
             resume_percent: random.between((0, 90)) as u32,
         }
     }
@@ -169,8 +174,10 @@ impl Reader<'_> {
                 }
             }
             if self.random.percent(self.knobs.slow_percent) {
+                let slow_until = self.session.started + Duration::from_millis(self.knobs.slow_until_ms);
+                let left = slow_until.saturating_duration_since(self.session.env.clock.now());
                 let pause = self.random.millis(self.knobs.slow_ms);
-                self.session.pause(pause).await;
+                self.session.pause(pause.min(left)).await;
             }
         }
     }
