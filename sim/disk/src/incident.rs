@@ -92,6 +92,24 @@ pub enum Incident {
     },
 }
 
+impl Incident {
+    /// What kind it is, for counting.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Incident::Write { fate: Fate::Kept, .. } => "unsynced write kept",
+            Incident::Write { fate: Fate::Lost, .. } => "unsynced write lost",
+            Incident::Write { .. } => "unsynced write torn",
+            Incident::Cut { .. } => "unsynced cut",
+            Incident::Name { .. } => "unsynced name",
+            Incident::SlowSync { .. } => "slow fsync",
+            Incident::FailedSync { .. } => "failed fsync",
+            Incident::Full { .. } => "disk full",
+            Incident::FailedRead { .. } => "failed read",
+            Incident::Flip { .. } => "flipped bit",
+        }
+    }
+}
+
 impl fmt::Display for Incident {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -33,4 +33,4 @@ mod tests;
 pub use disk::{Disk, DiskError, FileHandle, FileSystem};
 pub use faults::Faults;
 pub use incident::{Fate, Incident};
-pub use log::{LogOptions, OpenError, open};
+pub use log::{LogOptions, Observer, OpenError, open, open_observed};

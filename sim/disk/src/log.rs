@@ -10,8 +10,9 @@
 //! Held by `tests`: random transactions, power cuts, kills, slow and failed fsyncs, full disks; each planted [`Flaw`] is
 //! found by them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
 use triune_env::{
     BoxFuture, Env,
     storage::{Revision, Storage, StorageError},
@@ -54,10 +55,30 @@ pub enum OpenError {
     Disk(DiskError),
 }
 
+/// Is shown what becomes durable, before anybody can read it.
+pub trait Observer: Send + Sync {
+    /// A group of commits has become durable; `revision` is its last. The rows, None for removed, are in key order.
+    fn committed(&self, revision: Revision, rows: &BTreeMap<Bytes, Option<Bytes>>);
+
+    /// The store was opened, and holds all up to `revision`. `last` is the group of that revision, which was shown before
+    /// unless the process ended between its write and its fsync; empty if the log was compacted since.
+    fn recovered(&self, revision: Revision, last: &BTreeMap<Bytes, Option<Bytes>>);
+}
+
 /// Opens the store of a disk, or makes it if the disk has none. The storage stops when its process does: at
 /// [`Disk::crash`] and [`Disk::kill`]. Only one can be open; the former lets go when its last commits are done.
 pub async fn open(env: &Env, disk: &Disk, options: LogOptions) -> Result<Arc<dyn Storage>, OpenError> {
     open_flawed(env, disk, options, Flaw::Nothing).await
+}
+
+/// The same, with an observer that sees every commit of the disk exactly once if it compares revisions at recovery.
+pub async fn open_observed(
+    env: &Env,
+    disk: &Disk,
+    options: LogOptions,
+    observer: Arc<dyn Observer>,
+) -> Result<Arc<dyn Storage>, OpenError> {
+    open_with_observer(env, disk, options, Flaw::Nothing, Some(observer)).await
 }
 
 pub(crate) async fn open_flawed(
@@ -66,7 +87,17 @@ pub(crate) async fn open_flawed(
     options: LogOptions,
     flaw: Flaw,
 ) -> Result<Arc<dyn Storage>, OpenError> {
-    let engine = LogEngine::open(env, disk, options, flaw).await?;
+    open_with_observer(env, disk, options, flaw, None).await
+}
+
+async fn open_with_observer(
+    env: &Env,
+    disk: &Disk,
+    options: LogOptions,
+    flaw: Flaw,
+    observer: Option<Arc<dyn Observer>>,
+) -> Result<Arc<dyn Storage>, OpenError> {
+    let engine = LogEngine::open(env, disk, options, flaw, observer).await?;
     let revision = engine.revision;
     Ok(open_with(env.clone(), engine, revision))
 }
@@ -113,6 +144,7 @@ struct LogEngine {
     revision: Revision,
     /// The length from which on the log is compacted.
     compact_at: usize,
+    observer: Option<Arc<dyn Observer>>,
     _claim: Claim,
 }
 
@@ -126,27 +158,39 @@ struct Log {
 }
 
 impl LogEngine {
-    async fn open(env: &Env, disk: &Disk, options: LogOptions, flaw: Flaw) -> Result<LogEngine, OpenError> {
+    async fn open(
+        env: &Env,
+        disk: &Disk,
+        options: LogOptions,
+        flaw: Flaw,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<LogEngine, OpenError> {
         let system = disk.mount(env);
         let claim = system.claim().map_err(OpenError::Disk)?;
         let names = system.names().map_err(OpenError::Disk)?;
-        let (log, rows, revision) = if names.iter().any(|name| name == LOG) {
+        let (log, rows, revision, last) = if names.iter().any(|name| name == LOG) {
             recover(&system, flaw).await?
         } else {
             let made = make_log(&system, env.entropy.u64(), &Rows::new(flaw), FIRST_REVISION);
             let (log, rows) = made.map_err(open_error)?;
             switch(&system, &log.file, Flaw::Nothing).await.map_err(OpenError::Disk)?;
-            (log, rows, FIRST_REVISION)
+            (log, rows, FIRST_REVISION, BTreeMap::new())
         };
+        if let Some(observer) = &observer {
+            observer.recovered(revision, &last);
+        }
         let compact_at = options.compact_bytes_min.max(2 * rows.bytes);
         let env = env.clone();
-        Ok(LogEngine { env, system, options, flaw, log, rows, revision, compact_at, _claim: claim })
+        Ok(LogEngine { env, system, options, flaw, log, rows, revision, compact_at, observer, _claim: claim })
     }
 
     async fn append(&mut self, batch: &Batch) -> Result<(), DiskError> {
         let (record, placed) = record::encode(self.log.salt, self.log.records, batch);
         self.log.file.write_at(self.log.end, &record)?;
         self.sync_commit().await?;
+        if let Some(observer) = &self.observer {
+            observer.committed(batch.revision, &batch.rows);
+        }
         let body = self.log.end + record::RECORD_HEADER_BYTES;
         self.rows.apply(&self.log.file, body, placed);
         self.log.end += record.len();
@@ -208,8 +252,10 @@ impl AsyncEngine for LogEngine {
     }
 }
 
-/// Reads the log, and makes what it shows durable.
-async fn recover(system: &FileSystem, flaw: Flaw) -> Result<(Log, Rows, Revision), OpenError> {
+type BatchRows = BTreeMap<Bytes, Option<Bytes>>;
+
+/// Reads the log, and makes what it shows durable. The rows of the last record come with it.
+async fn recover(system: &FileSystem, flaw: Flaw) -> Result<(Log, Rows, Revision, BatchRows), OpenError> {
     let file = system.open(LOG).map_err(OpenError::Disk)?;
     let recovered = recovery::read(&file, flaw).map_err(|damage| match damage {
         Damage::Corrupt(detail) => OpenError::Corrupt(detail),
@@ -217,8 +263,9 @@ async fn recover(system: &FileSystem, flaw: Flaw) -> Result<(Log, Rows, Revision
     })?;
     let durable = settle(system, &file, &recovered, flaw).await;
     let end = durable.map_err(OpenError::Disk)?;
-    let Recovered { header, rows, revision, records, .. } = recovered;
-    Ok((Log { file, salt: header.salt, records, end }, rows, revision))
+    let Recovered { header, rows, revision, records, last, .. } = recovered;
+    let last = last.map(|(_, record)| record::decode_rows(&record)).unwrap_or_default();
+    Ok((Log { file, salt: header.salt, records, end }, rows, revision, last))
 }
 
 /// Makes what was recovered durable, and cuts off the rest. Gives the place of the next record.

@@ -9,6 +9,8 @@
 //! The salt differs from log to log: what an earlier file left on the disk is never taken for a record. A record that
 //! is there by half never passes both checksums.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use triune_env::storage::Revision;
 use triune_storage::Batch;
@@ -117,6 +119,14 @@ pub(crate) fn encode(salt: u64, number: u64, batch: &Batch) -> (Vec<u8>, Vec<Pla
     let mut record = header.encode();
     record.extend(body);
     (record, placed)
+}
+
+/// The rows of a sound record with their values.
+pub(crate) fn decode_rows(record: &[u8]) -> BTreeMap<Bytes, Option<Bytes>> {
+    let body = record.get(RECORD_HEADER_BYTES..).unwrap_or_default();
+    let value = |(offset, length, _): (usize, usize, u32)| Bytes::copy_from_slice(&body[offset..offset + length]);
+    let rows = decode_body(body).unwrap_or_default();
+    rows.into_iter().map(|row| (row.key, row.value.map(value))).collect()
 }
 
 /// The rows of a body; None if it is not one.
