@@ -188,7 +188,7 @@ fn draw_one(random: &mut Random, kind: FaultKind, nodes: &Nodes<'_>) -> Option<F
             let drift_us_per_second = random.between((0, 2_000)) as i64 - 1_000;
             Fault::Clock { node: server, clock: WallClock { offset_ms, drift_us_per_second } }
         }
-        FaultKind::Storage => Fault::Storage { fault: StorageFault::draw(random) },
+        FaultKind::Storage => Fault::Storage { fault: StorageFault::draw(random, nodes.storage.is_some()) },
     })
 }
 
@@ -228,8 +228,8 @@ impl Fault {
                 if world.is_alive(node) {
                     // Restarted by another fault, or still on its way out: then it is killed, as supervisors do.
                     world.crash(node, Crash::Process);
-                    storage.node_crashed(node, Crash::Process);
                 }
+                storage.node_crashed(node, Crash::Process);
                 world.restart(node);
             }
             Fault::Pause { node } => world.resume(node),

@@ -143,6 +143,8 @@ pub struct Scenario {
     servers: (u64, u64),
     /// Least and largest number of clients.
     clients: (u64, u64),
+    /// Whether the rows are on a disk of the one server's own.
+    own_disk: bool,
 }
 
 /// Faults of servers and links.
@@ -172,6 +174,17 @@ const ALL_FAULTS: &[FaultKind] = &[
     FaultKind::Storage,
 ];
 
+/// Faults of a server with a disk of its own.
+const DISK_FAULTS: &[FaultKind] = &[
+    FaultKind::CrashServer,
+    FaultKind::Stop,
+    FaultKind::PauseServer,
+    FaultKind::CutClient,
+    FaultKind::Loss,
+    FaultKind::Clock,
+    FaultKind::Storage,
+];
+
 /// All scenarios, in the order in which seeds take turns.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -181,6 +194,7 @@ pub const SCENARIOS: &[Scenario] = &[
         fault_every_ms: (1_500, 8_000),
         servers: (1, 5),
         clients: (2, 4),
+        own_disk: false,
     },
     Scenario {
         name: "restarts",
@@ -189,6 +203,7 @@ pub const SCENARIOS: &[Scenario] = &[
         fault_every_ms: (700, 3_000),
         servers: (2, 3),
         clients: (3, 5),
+        own_disk: false,
     },
     Scenario {
         name: "servers",
@@ -197,6 +212,7 @@ pub const SCENARIOS: &[Scenario] = &[
         fault_every_ms: (1_500, 6_000),
         servers: (2, 4),
         clients: (2, 4),
+        own_disk: false,
     },
     Scenario {
         name: "calm",
@@ -205,6 +221,16 @@ pub const SCENARIOS: &[Scenario] = &[
         fault_every_ms: (1_000, 1_000),
         servers: (1, 3),
         clients: (2, 4),
+        own_disk: false,
+    },
+    Scenario {
+        name: "disk",
+        about: "one server with its rows on a disk of its own: power cuts, failed and slow fsyncs, no room, read errors",
+        faults: DISK_FAULTS,
+        fault_every_ms: (1_500, 6_000),
+        servers: (1, 1),
+        clients: (2, 4),
+        own_disk: true,
     },
 ];
 
@@ -238,7 +264,8 @@ impl Plan {
         let clients = ClientPlan::draw_all(random.u64(), &theme, count);
         let server_names: Vec<String> = (1..=servers).map(server_name).collect();
         let client_names: Vec<String> = (1..=clients.len() as u64).map(client_name).collect();
-        let nodes = Nodes { servers: &server_names, storage: Some(STORAGE), clients: &client_names };
+        let storage = (!scenario.own_disk).then_some(STORAGE);
+        let nodes = Nodes { servers: &server_names, storage, clients: &client_names };
         let kinds = if scenario.faults.is_empty() { Vec::new() } else { random.subset(scenario.faults, 45) };
         let every_ms = random.between(scenario.fault_every_ms);
         let faults = faults::draw(random, &kinds, &nodes, seconds, every_ms);
@@ -248,7 +275,11 @@ impl Plan {
             seconds,
             settle_seconds: 90,
             servers,
-            storage: StoragePlan::draw_shared(random, storage_fails),
+            storage: if scenario.own_disk {
+                StoragePlan::draw_disk(random, storage_fails)
+            } else {
+                StoragePlan::draw_shared(random, storage_fails)
+            },
             knobs: Knobs::draw(random),
             latency: Latency {
                 typical_us: (least_us, least_us * random.between((2, 6))),

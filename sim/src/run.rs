@@ -18,7 +18,7 @@ use crate::{
     plan::{Plan, STORAGE, client_name, server_name},
     server::{self, PORT, ServerSettings},
     storage::StorageNode,
-    world::{World, simulate},
+    world::{Crash, World, simulate},
 };
 
 /// Informers get this long after the settling to record their stores.
@@ -119,6 +119,7 @@ fn heal(world: &World, storage: &StorageNode, servers: u64) {
         world.resume(&name);
         world.set_wall(&name, crate::platform::WallClock::default());
         if !world.is_alive(&name) {
+            storage.node_crashed(&name, Crash::Process);
             world.restart(&name);
         }
     }

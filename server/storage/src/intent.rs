@@ -12,14 +12,14 @@ use triune_env::storage::{
 pub(crate) const SYSTEM_KEYS_START: &[u8] = &[0xff];
 
 /// The stamp of a revision: the revision, big-endian, and two zero bytes.
-pub(crate) fn stamp_of(revision: Revision) -> Stamp {
+pub fn stamp_of(revision: Revision) -> Stamp {
     let mut stamp = [0; STAMP_BYTES];
     stamp[..8].copy_from_slice(&revision.0.to_be_bytes());
     stamp
 }
 
 /// The revision of a stamp made by [`stamp_of`].
-pub(crate) fn revision_of(stamp: &Stamp) -> Revision {
+pub fn revision_of(stamp: &Stamp) -> Revision {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&stamp[..8]);
     Revision(u64::from_be_bytes(bytes))

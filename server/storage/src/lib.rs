@@ -41,6 +41,7 @@ use std::{path::Path, sync::Arc};
 
 pub use engine::{AsyncEngine, Batch, View};
 pub use error::{OpenError, PathDisplay};
+pub use intent::{revision_of, stamp_of};
 pub use memory::FIRST_REVISION;
 
 use triune_env::{
