@@ -109,10 +109,16 @@ fn check_list<'a>(
         }
         (410, list) => {
             check_honest_410(index, record, &asked, event, chains, findings);
+            let goes_on = list.as_ref().is_some_and(|list| list.more);
+            if asked.continues.is_some() && !goes_on {
+                let text =
+                    "a page is refused as too old, without a token that goes on at the newest revision".to_owned();
+                findings.safety(index, "W6", &events, text);
+            }
             if let Some(chain) = asked.continues.and_then(|first| chains.get_mut(&first)) {
                 chain.event = event;
                 chain.revision = None;
-                chain.broken |= !list.as_ref().is_some_and(|list| list.more);
+                chain.broken |= !goes_on;
             }
         }
         (504, _) if matches!(asked.version, Version::NotOlderThan(_)) && answer.retry_after.is_none() => {
@@ -524,6 +530,7 @@ mod tests {
         check_list(&format!("{cut}> 3 list cm page-of=1\n< 3 200 @11 cm/a/x@10 cm/a/y@8 cm/b/z@9"), "");
         check_list(&format!("{cut}> 3 list cm page-of=1\n< 3 200 @11 cm/a/y@8 cm/b/z@9"), "W6");
         check_list(&format!("{cut}> 3 list cm page-of=1\n< 3 200 @8 cm/a/x@7 cm/a/y@8"), "W2");
+        check_list(&cut.replace(" @0 more\n", ""), "W6");
     }
 
     #[test]
@@ -532,7 +539,7 @@ mod tests {
         check_list("c 10 floor:cm=6\n> 1 list cm rv=6\n< 1 410 Expired", "W12");
         check_list("c 10 floor:cm=6\n> 1 list cm\n< 1 410 Expired", "W12");
         check_list(
-            "> 1 list cm limit=2\n< 1 200 @9 cm/a/v@5 cm/a/w@6 more\n> 2 list cm page-of=1\n< 2 410 Expired",
+            "> 1 list cm limit=2\n< 1 200 @9 cm/a/v@5 cm/a/w@6 more\n> 2 list cm page-of=1\n< 2 410 Expired @0 more",
             "W12",
         );
     }
