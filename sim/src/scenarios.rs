@@ -10,10 +10,14 @@ use triune_checkers::{CheckOptions, Violation};
 use triune_explorer::{Finding, Kind, RunOptions, RunResult, ScenarioInfo, Scenarios};
 
 use crate::{
+    faults::{Fault, PlannedFault},
     plan::{Plan, SCENARIOS, scenario, server_name},
     probes,
     run::{self, Recorded},
 };
+
+/// A transaction of the storage takes effect at most this long after it began.
+const TRANSACTION_LIFE: Duration = Duration::from_secs(6);
 
 /// All scenarios of this crate.
 pub struct SimScenarios;
@@ -84,8 +88,21 @@ fn check_options(plan: &Plan) -> CheckOptions {
         servers: (1..=plan.servers).map(server_name).collect(),
         shutdown_delay: Duration::from_millis(plan.shutdown_delay_ms),
         settle: Duration::from_secs(plan.settle_seconds / 2),
+        compaction_interval: compaction_interval(plan),
+        rows_per_compaction: plan.knobs.rows_per_compaction,
         ..CheckOptions::default()
     }
+}
+
+/// Servers spare a resource that was compacted nine tenths of an interval ago or less, by the clock of the last one when
+/// it began its transaction: with wrong clocks there is no promise.
+fn compaction_interval(plan: &Plan) -> Duration {
+    let wrong_clock = |planned: &PlannedFault| matches!(planned.fault, Fault::Clock { .. });
+    if plan.faults.iter().any(wrong_clock) {
+        return Duration::ZERO;
+    }
+    let interval = Duration::from_millis(plan.knobs.compaction_interval_ms) * 9 / 10;
+    interval.saturating_sub(TRANSACTION_LIFE)
 }
 
 fn finding_of(violation: Violation) -> Finding {

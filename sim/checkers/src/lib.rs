@@ -134,6 +134,8 @@ pub struct CheckOptions {
     pub shutdown_delay: Duration,
     /// Shortest time between two compactions of a resource (S5); zero: not checked.
     pub compaction_interval: Duration,
+    /// Rows that one transaction of a compaction removes at most: after one with as many the next follows at once (S5).
+    pub rows_per_compaction: u64,
     /// Liveness is asked for this long after `Healed`.
     pub settle: Duration,
     /// How long changes may take to reach informers and watches, once settled (L1).
@@ -197,6 +199,7 @@ impl Default for CheckOptions {
             latency: Duration::from_secs(1),
             shutdown_delay: Duration::ZERO,
             compaction_interval: Duration::ZERO,
+            rows_per_compaction: u64::MAX,
             settle: Duration::from_secs(30),
             delivery: Duration::from_secs(5),
             request_timeout: Duration::from_secs(65),
