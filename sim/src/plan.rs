@@ -80,7 +80,7 @@ impl Knobs {
         let knob = |random: &mut Random, usual: u64, small: (u64, u64)| {
             if random.percent(50) { usual } else { random.between(small) }
         };
-        let keep_window_ms = knob(random, millis(usual.keep_window), (12_000, 60_000));
+        let keep_window_ms = knob(random, millis(usual.keep_window), (12_000, 30_000));
         Knobs {
             rows_per_read: knob(random, usual.rows_per_read as u64, (1, 20)),
             inline_body_bytes_max: knob(random, usual.inline_body_bytes_max as u64, (0, 400)),

@@ -102,14 +102,14 @@ pub struct Theme {
 }
 
 impl Theme {
-    /// Draws one: mostly config maps, two namespaces, few names.
+    /// Draws one: mostly config maps, two namespaces (the name of one begins with that of the other: S11), few names.
     pub fn draw(random: &mut Random, duration_ms: u64) -> Theme {
         let others = [Kind::Secrets, Kind::Leases, Kind::Pods, Kind::Deployments, Kind::Events];
         let mut kinds = vec![Kind::ConfigMaps];
         if random.percent(60) {
             kinds.extend(random.subset(&others, 30));
         }
-        let namespaces = ["default", "sim-a", "sim-b"];
+        let namespaces = ["default", "default-b", "sim-a"];
         let count = random.between((1, 3)) as usize;
         let namespaces = namespaces[..count].iter().map(|name| (*name).to_owned()).collect();
         let large_percent = if random.percent(15) { random.between((5, 40)) as u32 } else { 0 };
