@@ -4,14 +4,19 @@
 //! At the end nothing may be left of what the clients had open.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use triune_history::{Body, Recorder};
-use triune_sim_clients::{Signal, run_client};
+use triune_sim_clients::{
+    ClientPlan, Signal, Workload,
+    http::{HttpOptions, Protocol},
+    run_client,
+    workload::probes::Probes,
+};
 
 use crate::{
     faults,
@@ -23,6 +28,12 @@ use crate::{
 
 /// Informers get this long after the settling to record their stores.
 const CLOSE: Duration = Duration::from_secs(10);
+/// A server that has ended is started again after at most this time, once there are no faults.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// Name of the node that asks servers whether they are ready.
+const PROBER: &str = "prober";
+/// Pause between its questions to a server, in milliseconds.
+const PROBE_MS: (u64, u64) = (1_500, 4_500);
 /// How often the supervisor looks whether the clients have ended.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -59,12 +70,17 @@ pub fn run(plan: &Plan, seed: u64, recorded: Recorded, started: impl FnOnce(Reco
         let servers = start_servers(&world, plan.servers, &settings, &storage);
         let stop = Signal::new();
         start_clients(&world, plan, &servers, &stop);
+        start_prober(&world, &servers, &stop);
 
         let end_of_faults = Duration::from_secs(plan.seconds);
         faults::schedule(&world, &storage, &plan.faults, end_of_faults);
         world.sleep(end_of_faults.saturating_sub(world.elapsed())).await;
         heal(&world, &storage, plan.servers);
-        world.sleep(Duration::from_secs(plan.settle_seconds)).await;
+        let settled = world.elapsed() + Duration::from_secs(plan.settle_seconds);
+        while world.elapsed() < settled {
+            world.sleep(RESTART_PAUSE).await;
+            restart_ended(&world, plan.servers);
+        }
         stop.give();
         let closed = world.elapsed() + CLOSE;
         while world.elapsed() < closed
@@ -110,6 +126,35 @@ fn start_clients(world: &World, plan: &Plan, servers: &[(String, SocketAddr)], s
     }
 }
 
+/// A load balancer that asks every server whether it is ready.
+fn start_prober(world: &World, servers: &[(String, SocketAddr)], stop: &Signal) {
+    let (servers, stop) = (servers.to_vec(), stop.clone());
+    world.add_node(PROBER, [10, 0, 3, 1], move |process| {
+        let (servers, stop) = (servers.clone(), stop.clone());
+        async move {
+            let probe = |(seed, server): (u64, (String, SocketAddr))| {
+                let plan = ClientPlan {
+                    seed,
+                    http: HttpOptions {
+                        protocol: Protocol::Http1,
+                        request_timeout_ms: 2_000,
+                        ..HttpOptions::default()
+                    },
+                    home: 0,
+                    hop_percent: 0,
+                    start_ms: 0,
+                    operations_max: u64::MAX,
+                    skip: BTreeSet::new(),
+                    workloads: vec![Workload::Probes(Probes { think_ms: PROBE_MS, paths: vec!["/readyz".to_owned()] })],
+                };
+                let (env, recorder) = (process.env.clone(), process.recorder.clone());
+                run_client(env, recorder, PROBER, vec![server], plan, stop.clone())
+            };
+            futures::future::join_all((0..).zip(servers).map(probe)).await;
+        }
+    });
+}
+
 /// Mends links, ends pauses, starts what is down.
 fn heal(world: &World, storage: &StorageNode, servers: u64) {
     world.network.heal();
@@ -124,6 +169,15 @@ fn heal(world: &World, storage: &StorageNode, servers: u64) {
         }
     }
     world.recorder.record("faults", Body::Healed);
+}
+
+/// What was still on its way out when the faults ended is started again, as its supervisor would do.
+fn restart_ended(world: &World, servers: u64) {
+    for name in (1..=servers).map(server_name) {
+        if !world.is_alive(&name) {
+            world.restart(&name);
+        }
+    }
 }
 
 fn finish(world: &World, storage: &StorageNode, plan: &Plan) -> Outcome {

@@ -82,6 +82,9 @@ impl Scenarios for SimScenarios {
     }
 }
 
+/// Beginnings of the texts of faults that break neither connections nor the storage.
+const HARMLESS: &[&str] = &["begin SIGTERM", "end SIGTERM", "begin clock", "end clock"];
+
 /// What a plan promises to the checkers.
 fn check_options(plan: &Plan) -> CheckOptions {
     CheckOptions {
@@ -90,6 +93,7 @@ fn check_options(plan: &Plan) -> CheckOptions {
         settle: Duration::from_secs(plan.settle_seconds / 2),
         compaction_interval: compaction_interval(plan),
         rows_per_compaction: plan.knobs.rows_per_compaction,
+        harmless_faults: HARMLESS.iter().map(|text| (*text).to_owned()).collect(),
         ..CheckOptions::default()
     }
 }

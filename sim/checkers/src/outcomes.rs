@@ -54,9 +54,8 @@ pub fn is_own_write(options: &CheckOptions, key: &ObjectKey) -> bool {
     options.own_writes.iter().any(|pattern| pattern.is_about(key))
 }
 
-/// Whether a commit may be that of a delete of a collection: it was at work, and has seen the object, in a state that is
-/// selected, since it was asked for. It need not be selected any more when it goes: what was listed is deleted by name.
-/// Also one that failed in the end may have deleted some.
+/// Whether a commit may be that of a delete of a collection: it was at work, and the object was selected when it went (the
+/// reference deletes by name whatever it has listed). Also one that failed in the end may have deleted some.
 pub fn may_be_of_collection(index: &Index<'_>, record: &Record<'_>, id: VersionId) -> bool {
     let Operation::DeleteCollection { resource, namespace, labels } = record.operation else { return false };
     let version = index.version(id);
@@ -70,9 +69,7 @@ pub fn may_be_of_collection(index: &Index<'_>, record: &Record<'_>, id: VersionI
         return false;
     }
     let Some(before) = index.object_before(id) else { return false };
-    let selection = Selection { resource, namespace, labels };
-    let mut seen = index.states_between(version.key, record.invoked, version.event).flatten();
-    seen.any(|object| object.uid == before.uid && selection.shows(object))
+    Selection { resource, namespace, labels }.shows(before)
 }
 
 /// The revision that a write is conditioned on.
@@ -523,9 +520,12 @@ mod tests {
         check("> 1 create cm/a/x=one\n< 1 504 Timeout\nwait 50s\nc 5 cm/a/x=one", "");
         check("> 1 create cm/a/=one\nc 5 cm/a/x7=one\n< 1 201 cm/a/x7@5", "");
         check("> 1 create cm/a/=one\nc 5 cm/a/x7=one\n< 1 lost", "");
-        // What was listed is deleted by name.
-        let listed = "w 5 cm/a/x=one,l=app:web\n> 1 deleteall cm l=app:web\nw 6 cm/a/x=two,l=app:db\nc 7 cm/a/x=-";
-        check(&format!("{listed}\n< 1 200 @5 cm/a/x@5"), "");
+        // What was listed goes while it is selected, and not any more when it was relabelled.
+        let listed = |label: &str| {
+            format!("w 5 cm/a/x=one,l=app:web\n> 1 deleteall cm l=app:web\nw 6 cm/a/x=two,l=app:{label}\nc 7 cm/a/x=-\n< 1 200 @5 cm/a/x@5")
+        };
+        check(&listed("web"), "");
+        check(&listed("db"), "G5 S6");
         // An update that takes the last finalizer removes: its answer is the object as it would have been.
         let removed = "w 5 cm/a/x=one,f=hold\nc 6 cm/a/x=one,f=hold,d=10\n> 1 update cm/a/x=one,d=10 expect=6\nc 7 cm/a/x=-\n< 1 200 cm/a/x@6#9";
         check(&format!("> 9 delete cm/a/x\n{removed}\n< 9 200"), "");
