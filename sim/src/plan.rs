@@ -316,9 +316,9 @@ impl Plan {
             plans.push(plan);
         }
         for index in 0..self.clients.len() {
-            if self.clients[index].operations_max > 1 {
+            for smaller in self.clients[index].smaller() {
                 let mut plan = self.clone();
-                plan.clients[index].operations_max /= 2;
+                plan.clients[index] = smaller;
                 plans.push(plan);
             }
         }

@@ -33,7 +33,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Name of the node that asks servers whether they are ready.
 const PROBER: &str = "prober";
 /// Pause between its questions to a server, in milliseconds.
-const PROBE_MS: (u64, u64) = (1_500, 4_500);
+const PROBE_MS: (u64, u64) = (3_000, 9_000);
 /// How often the supervisor looks whether the clients have ended.
 const LOOK: Duration = Duration::from_millis(500);
 

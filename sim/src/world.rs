@@ -189,13 +189,16 @@ impl World {
         self.handle.resume(node.id);
     }
 
-    /// Asks a node's process to stop, as SIGTERM does.
+    /// Asks a node's process to stop, as SIGTERM does; a second time does nothing.
     pub fn ask_to_stop(&self, name: &str) {
         let stop = {
             let nodes = lock(&self.nodes);
             let Some(node) = nodes.by_name.get(name).filter(|node| node.alive) else { return };
             lock(&node.stop).clone()
         };
+        if stop.is_given() {
+            return;
+        }
         self.recorder.record(name, Body::Node(NodeChange::AskedToStop));
         stop.give();
     }

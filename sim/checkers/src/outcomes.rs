@@ -522,7 +522,9 @@ mod tests {
         check("> 1 create cm/a/=one\nc 5 cm/a/x7=one\n< 1 lost", "");
         // What was listed goes while it is selected, and not any more when it was relabelled.
         let listed = |label: &str| {
-            format!("w 5 cm/a/x=one,l=app:web\n> 1 deleteall cm l=app:web\nw 6 cm/a/x=two,l=app:{label}\nc 7 cm/a/x=-\n< 1 200 @5 cm/a/x@5")
+            format!(
+                "w 5 cm/a/x=one,l=app:web\n> 1 deleteall cm l=app:web\nw 6 cm/a/x=two,l=app:{label}\nc 7 cm/a/x=-\n< 1 200 @5 cm/a/x@5"
+            )
         };
         check(&listed("web"), "");
         check(&listed("db"), "G5 S6");
