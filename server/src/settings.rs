@@ -9,7 +9,7 @@ use std::{
 
 use clap::ArgMatches;
 use http::HeaderValue;
-use triune_kube::{NodePorts, ServiceRange};
+use triune_kube::{EVENT_TTL, NodePorts, ServiceRange};
 use triune_machinery::{
     authentication::StaticTokens, authorization::Authorizers, handler_chain::ChainOptions, serve::ServeOptions,
 };
@@ -239,7 +239,7 @@ fn front_proxy(given: &Given) -> FrontProxy {
     }
 }
 
-/// `--service-cluster-ip-range` (its first range) and `--service-node-port-range`.
+/// `--service-cluster-ip-range` (its first range), `--service-node-port-range` and `--event-ttl`.
 fn kube_settings(given: &Given) -> Result<triune_kube::Settings, Failure> {
     let ranges = given.texts("service-cluster-ip-range");
     let text = ranges.first().map_or("10.0.0.0/24", String::as_str);
@@ -249,7 +249,8 @@ fn kube_settings(given: &Given) -> Result<triune_kube::Settings, Failure> {
         .text("service-node-port-range")
         .map_or(Ok((30000, 32767)), value::port_range)
         .map_err(|expected| Failure::usage(format!("invalid value for --service-node-port-range: {expected}")))?;
-    Ok(triune_kube::Settings { service_range, node_ports: NodePorts { first, last } })
+    let event_ttl = given.duration("event-ttl").unwrap_or(EVENT_TTL);
+    Ok(triune_kube::Settings { service_range, node_ports: NodePorts { first, last }, event_ttl })
 }
 
 /// What `--cors-allowed-origins` lets in: each is a regular expression that is searched for in the origin.
@@ -348,6 +349,17 @@ mod tests {
         check("--authorization-mode=Everything", "no such mode");
         check("--max-requests-inflight=-1", "expected zero or more");
         check("--token-auth-file=/nowhere/tokens", "cannot read the token file");
+    }
+
+    #[test]
+    fn events_are_kept_as_long_as_asked() {
+        let check = |line: &str, seconds: u64| {
+            let found = settings(line).map(|settings| settings.kube.event_ttl.as_secs());
+            assert_eq!(found, Ok(seconds), "{line}");
+        };
+        check("", 3_600);
+        check("--event-ttl=90s", 90);
+        check("--event-ttl=0", 0);
     }
 
     #[test]

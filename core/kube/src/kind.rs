@@ -55,7 +55,7 @@ pub struct Kind {
     /// What a delete does with dependents where the request names no policy.
     pub dependents: DependentsPolicy,
     /// The object is removed by itself this long after its last write.
-    pub time_to_live: Option<Duration>,
+    pub time_to_live: fn(&Settings) -> Option<Duration>,
     /// Selectable fields besides name and namespace.
     pub selectable: &'static [Selectable],
     /// Selectable fields of another version that shares the storage: both versions' lists and watches read one cache.
@@ -101,7 +101,7 @@ impl Kind {
         prepare_for_delete: |_| {},
         returns_deleted_object: false,
         dependents: DependentsPolicy::Delete,
-        time_to_live: None,
+        time_to_live: |_| None,
         selectable: &[],
         selectable_elsewhere: &[],
         table: table::NAME_AND_AGE,
@@ -271,7 +271,7 @@ impl Strategy for MainStrategy {
     }
 
     fn time_to_live(&self, _: &Value) -> Option<Duration> {
-        self.kind.time_to_live
+        (self.kind.time_to_live)(&self.settings)
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {

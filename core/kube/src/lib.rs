@@ -24,4 +24,4 @@ pub mod tree;
 
 pub use bootstrap::{BootstrapOptions, bootstrap_objects, ensure_bootstrap};
 pub use catalog::{CatalogError, GroupPriority, facts, group_priorities, resources, resources_with};
-pub use settings::{NodePorts, ServiceRange, Settings};
+pub use settings::{EVENT_TTL, NodePorts, ServiceRange, Settings};

@@ -1,8 +1,11 @@
 //! What the built-in groups are configured by.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 
 use triune_env::Entropy;
+
+/// How long the reference keeps events by itself.
+pub const EVENT_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// What the built-in groups are configured by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +14,8 @@ pub struct Settings {
     pub service_range: ServiceRange,
     /// Ports that services open on nodes.
     pub node_ports: NodePorts,
+    /// How long an event is kept after its last write, in whole seconds; under one second it is kept for ever.
+    pub event_ttl: Duration,
 }
 
 /// A range of IPv4 addresses for services: the first is the `kubernetes` service's.
@@ -40,6 +45,7 @@ impl Default for Settings {
         Settings {
             service_range: ServiceRange { network, prefix_length: 16 },
             node_ports: NodePorts { first: 30000, last: 32767 },
+            event_ttl: EVENT_TTL,
         }
     }
 }

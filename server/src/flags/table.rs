@@ -241,7 +241,7 @@ pub const GROUPS: &[Group] = &[
             flag("enable-aggregator-routing", Bool, "", NoEffect("requests are not yet forwarded to aggregated API servers")),
             flag("enable-logs-handler", Bool, "", NoEffect("there is no /logs page")),
             flag("endpoint-reconciler-type", Text, "lease", NoEffect("the `kubernetes` service points to the one server that there is")),
-            flag("event-ttl", Duration, "1h0m0s", NoEffect("events are always removed after one hour")),
+            flag("event-ttl", Duration, "1h0m0s", Implemented("How long events are kept after their last write; 0 is for ever")),
             flag("kubelet-certificate-authority", Text, "", NoEffect(KUBELET)),
             flag("kubelet-client-certificate", Text, "", NoEffect(KUBELET)),
             flag("kubelet-client-key", Text, "", NoEffect(KUBELET)),

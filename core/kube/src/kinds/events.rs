@@ -1,5 +1,5 @@
 //! Events of `core/v1` and `events.k8s.io/v1`: stored once, as the first; the second renames fields (kubernetes
-//! `pkg/apis/events/v1/conversion.go`). They go after an hour.
+//! `pkg/apis/events/v1/conversion.go`). They go by themselves ([`Settings::event_ttl`]).
 
 use std::time::Duration;
 
@@ -11,14 +11,19 @@ use triune_machinery::registry::DependentsPolicy;
 use super::validation;
 use crate::{
     kind::{Kind, Selectable},
+    settings::Settings,
     tables, tree,
 };
 
-const TIME_TO_LIVE: Duration = Duration::from_secs(60 * 60);
+/// Whole seconds, and 0 is for ever: as the reference gives it to etcd as a lease (`pkg/registry/core/event/storage`).
+fn time_to_live(settings: &Settings) -> Option<Duration> {
+    let seconds = settings.event_ttl.as_secs();
+    (seconds > 0).then(|| Duration::from_secs(seconds))
+}
 
 /// `core/v1 Event`.
 pub static CORE: Kind = Kind {
-    time_to_live: Some(TIME_TO_LIVE),
+    time_to_live,
     dependents: DependentsPolicy::Unsupported,
     validate: |event, errors| validate(event, "involvedObject", errors),
     selectable: &SELECTABLE_CORE,
@@ -29,7 +34,7 @@ pub static CORE: Kind = Kind {
 
 /// `events.k8s.io/v1 Event`.
 pub static EVENTS: Kind = Kind {
-    time_to_live: Some(TIME_TO_LIVE),
+    time_to_live,
     dependents: DependentsPolicy::Unsupported,
     validate: |event, errors| validate(event, "regarding", errors),
     validate_create: validate_strictly,
@@ -205,6 +210,20 @@ mod tests {
         });
         assert_eq!(from_core(core.clone()), events);
         assert_eq!(to_core(events), core);
+    }
+
+    #[test]
+    fn events_go_after_whole_seconds() {
+        let check = |event_ttl: Duration, expected: Option<u64>| {
+            let settings = Settings { event_ttl, ..Settings::default() };
+            for kind in [&CORE, &EVENTS] {
+                assert_eq!((kind.time_to_live)(&settings), expected.map(Duration::from_secs), "{event_ttl:?}");
+            }
+        };
+        check(Settings::default().event_ttl, Some(3_600));
+        check(Duration::from_millis(1_900), Some(1));
+        check(Duration::from_millis(900), None);
+        check(Duration::ZERO, None);
     }
 
     #[test]
