@@ -212,7 +212,11 @@ fn is_up(index: &Index<'_>, server: &str, from: usize, to: usize) -> bool {
 
 /// L11.
 fn check_bookmarks(index: &Index<'_>, record: &Record<'_>, times: &Times, findings: &mut Findings) {
-    let Operation::Watch { bookmarks: true, resource, .. } = record.operation else { return };
+    let Operation::Watch { bookmarks: true, resource, from, .. } = record.operation else { return };
+    let newest = index.versions.iter().map(|version| version.revision).max().unwrap_or(0);
+    if matches!(from, WatchFrom::After(revision) if *revision > newest) {
+        return findings.unchecked("watches with bookmarks that start in the future");
+    }
     let Some((opened, _)) = record.success() else { return };
     if record.ended.is_none() && end_of_node(index, record.client, record.invoked).is_some() {
         return;
@@ -301,7 +305,7 @@ fn check_start_and_stop(index: &Index<'_>, server: &str, times: &Times, findings
                 let due = plus(since, index.options.start);
                 let until = next.map_or(times.end, |next| index.at(next));
                 if due < until {
-                    check_becomes_ready(index, server, *event, due, findings);
+                    check_becomes_ready(index, server, *event, since, due, findings);
                 }
             }
             NodeChange::AskedToStop => {
@@ -318,17 +322,20 @@ fn check_start_and_stop(index: &Index<'_>, server: &str, times: &Times, findings
     }
 }
 
-fn check_becomes_ready(index: &Index<'_>, server: &str, started: usize, due: At, findings: &mut Findings) {
+/// An answer from before `since`, when there were faults, counts only if it says ready.
+fn check_becomes_ready(index: &Index<'_>, server: &str, started: usize, since: At, due: At, findings: &mut Findings) {
     let mut asked = index.operations.iter().filter(|record| record.server == server && asks_ready(record));
     let within = |record: &&Record<'_>| record.invoked > started && index.at(record.invoked) <= due;
     let mut last = None;
     let is_ready = asked.by_ref().filter(within).any(|record| {
-        last = Some(record.invoked);
+        if index.at(record.invoked) >= since {
+            last = Some(record.invoked);
+        }
         record.success().is_some_and(|(answered, _)| index.at(answered) <= due)
     });
     match last {
+        _ if is_ready => findings.checked("starts"),
         None => findings.unchecked("starts: nobody asked whether it was ready"),
-        Some(_) if is_ready => findings.checked("starts"),
         Some(last) => {
             let text = format!("{server} starts and is not ready in time");
             findings.liveness(index, "L9", &[started, last], text);
@@ -397,6 +404,9 @@ mod tests {
         let start = "healed\napi-1 started\nwait 10s\n> 1 path /readyz\n";
         check(&format!("{start}< 1 200\nwait 90s\n{END}"), "");
         check(&format!("{start}< 1 500\nwait 90s\n{END}"), "L9");
+        let early = "fault pause\napi-1 started\n> 1 path /readyz\n< 1 500\nhealed\nwait 90s\n";
+        check(&format!("{early}{END}"), "");
+        check(&format!("{early}{END}").replace("healed\n", "healed\n> 2 path /readyz\n< 2 500\n"), "L9");
         check(&format!("{start}< 1 500\napi-1 crashed\nwait 90s\n{END}"), "");
     }
 
@@ -411,6 +421,7 @@ mod tests {
 
     #[test]
     fn l11_bookmarks_come() {
+        check(&format!("> 1 watch cm from=4 bookmarks\n< 1 200\nhealed\nwait 100s\n{END}"), "");
         let watch = "> 1 watch cm from=3 bookmarks\n< 1 200\nhealed\nwait 60s\n~ 1 BOOKMARK 3\n";
         check(&format!("{watch}wait 60s\n{END}"), "");
         check(&format!("{watch}wait 100s\n{END}"), "L11");
