@@ -30,13 +30,18 @@ pub enum Kind {
     Deployments,
     /// `v1 Event`: goes by itself.
     Events,
+    /// `v1 Service`: some ask for one of few cluster IPs or node ports, which only one may have.
+    Services,
     /// `v1 Namespace`: the only one without a namespace.
     Namespaces,
 }
 
+/// So many cluster IPs and so many node ports are asked for by value.
+const SERVICE_CLAIMS: u64 = 3;
+
 /// Every kind that lives in a namespace.
-pub const NAMESPACED: [Kind; 6] =
-    [Kind::ConfigMaps, Kind::Secrets, Kind::Leases, Kind::Pods, Kind::Deployments, Kind::Events];
+pub const NAMESPACED: [Kind; 7] =
+    [Kind::ConfigMaps, Kind::Secrets, Kind::Leases, Kind::Pods, Kind::Deployments, Kind::Events, Kind::Services];
 
 impl Kind {
     /// Group, version, resource and kind.
@@ -48,6 +53,7 @@ impl Kind {
             Kind::Pods => ("", "v1", "pods", "Pod"),
             Kind::Deployments => ("apps", "v1", "deployments", "Deployment"),
             Kind::Events => ("", "v1", "events", "Event"),
+            Kind::Services => ("", "v1", "services", "Service"),
             Kind::Namespaces => ("", "v1", "namespaces", "Namespace"),
         }
     }
@@ -102,6 +108,7 @@ impl Kind {
                 object["message"] = json!(content.text);
                 object["type"] = json!("Normal");
             }
+            Kind::Services => object["spec"] = service_spec(content.number),
             Kind::Namespaces => {}
         }
         object
@@ -120,7 +127,7 @@ impl Kind {
             Kind::Leases => object["spec"]["holderIdentity"] = json!(content.text),
             Kind::Deployments => object["spec"]["replicas"] = json!(content.number % 10),
             Kind::Events => object["message"] = json!(content.text),
-            Kind::Pods | Kind::Namespaces => {}
+            Kind::Pods | Kind::Services | Kind::Namespaces => {}
         }
     }
 
@@ -132,7 +139,7 @@ impl Kind {
             Kind::ConfigMaps => patch["data"] = json!({ "content": content.text }),
             Kind::Leases => patch["spec"] = json!({ "holderIdentity": content.text }),
             Kind::Deployments => patch["spec"] = json!({ "replicas": content.number % 10 }),
-            Kind::Secrets | Kind::Events | Kind::Pods | Kind::Namespaces => {}
+            Kind::Secrets | Kind::Events | Kind::Pods | Kind::Services | Kind::Namespaces => {}
         }
         patch
     }
@@ -148,6 +155,17 @@ impl Kind {
     /// Whether it lives in namespaces.
     pub fn is_namespaced(self) -> bool {
         self != Kind::Namespaces
+    }
+}
+
+/// One service in two wants what another may have: an address or a port.
+fn service_spec(number: u64) -> Value {
+    let wanted = number / 4 % SERVICE_CLAIMS;
+    match number % 4 {
+        0 => json!({ "ports": [{ "port": 80 }], "clusterIP": format!("10.96.7.{}", 1 + wanted) }),
+        1 => json!({ "type": "NodePort", "ports": [{ "port": 80, "nodePort": 30_000 + wanted }] }),
+        2 => json!({ "type": "NodePort", "ports": [{ "port": 80 }] }),
+        _ => json!({ "ports": [{ "port": 80 }] }),
     }
 }
 

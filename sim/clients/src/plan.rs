@@ -212,6 +212,7 @@ pub async fn run_client(
         Api::new(env.clone(), recorder.clone(), node_name, (name.as_str(), *address), plan.http.clone())
     };
     let apis: Vec<Api> = servers.iter().map(api).collect();
+    let started = env.clock.now();
     if !retry::pause(&env, Duration::from_millis(plan.start_ms), &stop).await {
         return;
     }
@@ -221,7 +222,7 @@ pub async fn run_client(
             apis: apis.clone(),
             env: env.clone(),
             stop: stop.clone(),
-            started: env.clock.now(),
+            started,
             node: node_name.to_owned(),
             home: plan.home,
             hop_percent: plan.hop_percent,

@@ -104,7 +104,7 @@ pub struct Theme {
 impl Theme {
     /// Draws one: mostly config maps, two namespaces (the name of one begins with that of the other: S11), few names.
     pub fn draw(random: &mut Random, duration_ms: u64) -> Theme {
-        let others = [Kind::Secrets, Kind::Leases, Kind::Pods, Kind::Deployments, Kind::Events];
+        let others = [Kind::Secrets, Kind::Leases, Kind::Pods, Kind::Deployments, Kind::Events, Kind::Services];
         let mut kinds = vec![Kind::ConfigMaps];
         if random.percent(60) {
             kinds.extend(random.subset(&others, 30));
