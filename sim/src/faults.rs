@@ -121,19 +121,21 @@ pub struct Nodes<'a> {
     pub clients: &'a [String],
 }
 
-/// Draws faults of `kinds` over `seconds`, about one every `every_ms`.
+/// Draws faults of `kinds` over `seconds`, about one every `every_ms`; with `long`, pauses and cuts are at
+/// least ten seconds long.
 pub fn draw(
     random: &mut Random,
     kinds: &[FaultKind],
     nodes: &Nodes<'_>,
     seconds: u64,
     every_ms: u64,
+    long: bool,
 ) -> Vec<PlannedFault> {
     let mut faults = Vec::new();
     let mut at_ms = 1_000 + random.below(every_ms.max(1) * 2);
     while at_ms < seconds * 1_000 {
         if let Some(fault) = random.pick(kinds).copied().and_then(|kind| draw_one(random, kind, nodes)) {
-            let lasts_ms = lasting_ms(random, &fault);
+            let lasts_ms = if long { long_ms(random, &fault) } else { lasting_ms(random, &fault) };
             faults.push(PlannedFault { at_ms, lasts_ms, fault });
         }
         at_ms += 1 + random.below(every_ms.max(1) * 2);
@@ -153,6 +155,17 @@ fn lasting_ms(random: &mut Random, fault: &Fault) -> u64 {
         0..2 => random.between((1, very_long)),
         2..22 => random.between((1, long)),
         _ => random.between((1, usual)),
+    }
+}
+
+/// Pauses and cuts of 10 s to 2 min, in 20 of 100 cases up to 10 min.
+fn long_ms(random: &mut Random, fault: &Fault) -> u64 {
+    match fault {
+        Fault::Pause { .. } | Fault::Cut { .. } => {
+            let most = if random.percent(20) { 600_000 } else { 120_000 };
+            random.between((10_000, most))
+        }
+        _ => lasting_ms(random, fault),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use triune_kube::EVENT_TTL;
 use triune_sim_clients::{ClientPlan, Random, Theme};
 use triune_store::StoreOptions;
 
@@ -70,6 +71,8 @@ pub struct Knobs {
     pub idle_refresh_interval_ms: u64,
     /// See [`StoreOptions::expiry_interval`].
     pub expiry_interval_ms: u64,
+    /// See [`triune_kube::Settings::event_ttl`].
+    pub event_ttl_seconds: u64,
 }
 
 impl Knobs {
@@ -97,6 +100,7 @@ impl Knobs {
             busy_poll_interval_ms: knob(random, 0, (5, 50)),
             idle_refresh_interval_ms: knob(random, 5_000, (1_000, 20_000)),
             expiry_interval_ms: knob(random, millis(usual.expiry_interval), (500, 5_000)),
+            event_ttl_seconds: knob(random, EVENT_TTL.as_secs(), (1, 20)),
         }
     }
 
@@ -145,6 +149,10 @@ pub struct Scenario {
     clients: (u64, u64),
     /// Whether the rows are on a disk of the one server's own.
     own_disk: bool,
+    /// Least and largest number of seconds with faults.
+    seconds: (u64, u64),
+    /// Whether pauses and cuts last long and changes are kept for a short time, so that who comes back is too late.
+    long_pauses: bool,
 }
 
 /// Faults of servers and links.
@@ -185,6 +193,10 @@ const DISK_FAULTS: &[FaultKind] = &[
     FaultKind::Storage,
 ];
 
+/// What lasts.
+const PAUSES: &[FaultKind] =
+    &[FaultKind::PauseServer, FaultKind::PauseStorage, FaultKind::CutStorage, FaultKind::CutClient, FaultKind::Stop];
+
 /// All scenarios, in the order in which seeds take turns.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -195,6 +207,8 @@ pub const SCENARIOS: &[Scenario] = &[
         servers: (1, 5),
         clients: (2, 4),
         own_disk: false,
+        seconds: (60, 60),
+        long_pauses: false,
     },
     Scenario {
         name: "restarts",
@@ -204,6 +218,8 @@ pub const SCENARIOS: &[Scenario] = &[
         servers: (2, 3),
         clients: (3, 5),
         own_disk: false,
+        seconds: (60, 60),
+        long_pauses: false,
     },
     Scenario {
         name: "servers",
@@ -213,6 +229,8 @@ pub const SCENARIOS: &[Scenario] = &[
         servers: (2, 4),
         clients: (2, 4),
         own_disk: false,
+        seconds: (60, 60),
+        long_pauses: false,
     },
     Scenario {
         name: "calm",
@@ -222,6 +240,8 @@ pub const SCENARIOS: &[Scenario] = &[
         servers: (1, 3),
         clients: (2, 4),
         own_disk: false,
+        seconds: (60, 60),
+        long_pauses: false,
     },
     Scenario {
         name: "disk",
@@ -231,6 +251,19 @@ pub const SCENARIOS: &[Scenario] = &[
         servers: (1, 1),
         clients: (2, 4),
         own_disk: true,
+        seconds: (60, 60),
+        long_pauses: false,
+    },
+    Scenario {
+        name: "pauses",
+        about: "servers and links stand still for 10 s to 10 min, while what happens meanwhile is compacted away",
+        faults: PAUSES,
+        fault_every_ms: (20_000, 90_000),
+        servers: (2, 3),
+        clients: (2, 4),
+        own_disk: false,
+        seconds: (200, 900),
+        long_pauses: true,
     },
 ];
 
@@ -257,7 +290,7 @@ impl Plan {
     pub fn draw(scenario: &Scenario, seed: u64) -> Plan {
         let mut random = Random::of(seed, 0x706c_616e);
         let random = &mut random;
-        let seconds = 60;
+        let seconds = random.between(scenario.seconds);
         let servers = random.between(scenario.servers);
         let theme = Theme::draw(random, seconds * 1_000);
         let count = usize::try_from(random.between(scenario.clients)).unwrap_or(usize::MAX);
@@ -268,8 +301,12 @@ impl Plan {
         let nodes = Nodes { servers: &server_names, storage, clients: &client_names };
         let kinds = if scenario.faults.is_empty() { Vec::new() } else { random.subset(scenario.faults, 45) };
         let every_ms = random.between(scenario.fault_every_ms);
-        let faults = faults::draw(random, &kinds, &nodes, seconds, every_ms);
+        let faults = faults::draw(random, &kinds, &nodes, seconds, every_ms, scenario.long_pauses);
         let storage_fails = kinds.contains(&FaultKind::Storage);
+        let mut knobs = Knobs::draw(random);
+        if scenario.long_pauses {
+            knobs.keep_window_ms = random.between((12_000, 60_000));
+        }
         let least_us = random.between((20, 500));
         Plan {
             seconds,
@@ -280,7 +317,7 @@ impl Plan {
             } else {
                 StoragePlan::draw_shared(random, storage_fails)
             },
-            knobs: Knobs::draw(random),
+            knobs,
             latency: Latency {
                 typical_us: (least_us, least_us * random.between((2, 6))),
                 tail_per_mille: random.between((0, 10)) as u32,

@@ -11,6 +11,7 @@ use std::{
 };
 
 use triune_history::{Body, Recorder};
+use triune_kube::Settings;
 use triune_sim_clients::{
     ClientPlan, Signal, Workload,
     http::{HttpOptions, Protocol},
@@ -62,7 +63,9 @@ pub fn run(plan: &Plan, seed: u64, recorded: Recorded, started: impl FnOnce(Reco
         world.network.set_latency(plan.latency);
         let options = plan.knobs.options();
         let storage = StorageNode::start(&world, &plan.storage, &options.tenant);
+        let kube = Settings { event_ttl: Duration::from_secs(plan.knobs.event_ttl_seconds), ..Settings::default() };
         let settings = ServerSettings {
+            kube,
             store: options,
             shutdown_delay: Duration::from_millis(plan.shutdown_delay_ms),
             watch_termination_grace: Duration::from_millis(plan.watch_termination_grace_ms),
@@ -79,7 +82,7 @@ pub fn run(plan: &Plan, seed: u64, recorded: Recorded, started: impl FnOnce(Reco
         let settled = world.elapsed() + Duration::from_secs(plan.settle_seconds);
         while world.elapsed() < settled {
             world.sleep(RESTART_PAUSE).await;
-            restart_ended(&world, plan.servers);
+            restart_ended(&world, &storage, plan.servers);
         }
         stop.give();
         let closed = world.elapsed() + CLOSE;
@@ -172,9 +175,10 @@ fn heal(world: &World, storage: &StorageNode, servers: u64) {
 }
 
 /// What was still on its way out when the faults ended is started again, as its supervisor would do.
-fn restart_ended(world: &World, servers: u64) {
+fn restart_ended(world: &World, storage: &StorageNode, servers: u64) {
     for name in (1..=servers).map(server_name) {
         if !world.is_alive(&name) {
+            storage.node_crashed(&name, Crash::Process);
             world.restart(&name);
         }
     }

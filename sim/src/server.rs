@@ -28,6 +28,8 @@ pub const PORT: u16 = 6443;
 /// What a simulated server is started with.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
+    /// What the built-in groups are configured by.
+    pub kube: Settings,
     /// Bounds and intervals of the store.
     pub store: StoreOptions,
     /// Time between the signal to end and the refusal of requests.
@@ -71,7 +73,7 @@ async fn serve_once(process: &Process, settings: &ServerSettings, storage: Arc<d
     };
     let config = ChainConfig {
         server,
-        settings: Settings::default(),
+        settings: settings.kube.clone(),
         store: settings.store.clone(),
         advertise: (process.ip, PORT),
         hostname: process.name.clone(),

@@ -51,6 +51,7 @@ async fn opened(env: &Env, disk: &Disk) -> Arc<dyn Storage> {
 
 fn add_server(world: &World, disk: &Disk) {
     let settings = ServerSettings {
+        kube: triune_kube::Settings::default(),
         store: StoreOptions::default(),
         shutdown_delay: Duration::ZERO,
         watch_termination_grace: Duration::ZERO,

@@ -26,6 +26,7 @@ async fn ask(env: &Env, server: SocketAddr, method: &str, path: &str, body: &str
 fn three_servers(world: &World) -> Vec<SocketAddr> {
     let storage = triune_storage::memory(world.env());
     let settings = ServerSettings {
+        kube: triune_kube::Settings::default(),
         store: StoreOptions::default(),
         shutdown_delay: Duration::ZERO,
         watch_termination_grace: Duration::ZERO,
