@@ -63,6 +63,9 @@ pub fn run(plan: &Plan, seed: u64, recorded: Recorded, started: impl FnOnce(Reco
         world.network.set_latency(plan.latency);
         let options = plan.knobs.options();
         let storage = StorageNode::start(&world, &plan.storage, &options.tenant);
+        if plan.storage.fails() {
+            world.fault("begin storage: fails by chance".to_owned());
+        }
         let kube = Settings { event_ttl: Duration::from_secs(plan.knobs.event_ttl_seconds), ..Settings::default() };
         let settings = ServerSettings {
             kube,

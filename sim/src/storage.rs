@@ -17,7 +17,7 @@ use triune_fdb_model::Position;
 use triune_history::Body;
 use triune_sim_clients::Random;
 use triune_sim_disk::{Disk, Faults, LogOptions, OpenError};
-use triune_sim_fdb::{Cluster, CommitSeen, Fault as FdbFault, FaultKnobs, FdbStorage, Observer};
+use triune_sim_fdb::{Cluster, CommitSeen, Fault as FdbFault, FaultKnobs, FdbStorage, Observer, Options};
 
 use crate::{
     observe::{CommitObserver, GroupObserver},
@@ -46,6 +46,8 @@ pub enum StoragePlan {
     Shared {
         /// Faults that may always happen.
         chances_ppm: Vec<(StorageFault, u32)>,
+        /// See [`Options::late_commits`].
+        late_commits: bool,
     },
     /// A disk of the one server's own; each fault of [`StorageFault::DISK`] with its chance in a thousand.
     Disk {
@@ -186,7 +188,7 @@ impl StoragePlan {
                 chances_ppm.push((fault, random.between((1, most)) as u32));
             }
         }
-        StoragePlan::Shared { chances_ppm }
+        StoragePlan::Shared { chances_ppm, late_commits: fails && random.percent(30) }
     }
 
     /// A disk of the server's own; with faults, each of a part of them has a chance of its own.
@@ -210,9 +212,14 @@ impl StoragePlan {
 
     fn chances(&mut self) -> &mut Vec<(StorageFault, u32)> {
         match self {
-            StoragePlan::Shared { chances_ppm } => chances_ppm,
+            StoragePlan::Shared { chances_ppm, .. } => chances_ppm,
             StoragePlan::Disk { chances_per_mille, .. } => chances_per_mille,
         }
+    }
+
+    /// Whether it fails by chance, from the start.
+    pub fn fails(&self) -> bool {
+        !self.clone().chances().is_empty()
     }
 
     /// Plans with fewer faults.
@@ -246,8 +253,9 @@ impl StorageNode {
     /// Puts it in place; what it commits is recorded.
     pub fn start(world: &World, plan: &StoragePlan, tenant: &str) -> StorageNode {
         match plan {
-            StoragePlan::Shared { chances_ppm } => {
-                StorageNode::Shared(SharedStorage::start(world, chances_ppm, tenant))
+            StoragePlan::Shared { chances_ppm, late_commits } => {
+                let options = Options { late_commits: *late_commits };
+                StorageNode::Shared(SharedStorage::start(world, chances_ppm, options, tenant))
             }
             StoragePlan::Disk { .. } => StorageNode::Disk(Arc::new(DiskStorage::start(world, plan, tenant))),
         }
@@ -256,7 +264,7 @@ impl StorageNode {
     /// The storage as a server sees it; waits until there is one.
     pub async fn open(&self, env: &Env) -> Arc<dyn Storage> {
         match self {
-            StorageNode::Shared(_) => SharedStorage::open(env).await,
+            StorageNode::Shared(storage) => storage.open(env).await,
             StorageNode::Disk(storage) => storage.open(env).await,
         }
     }
@@ -308,17 +316,18 @@ impl StorageNode {
 pub struct SharedStorage {
     knobs: Arc<Mutex<FaultKnobs>>,
     chances_ppm: Vec<(StorageFault, u32)>,
+    options: Options,
 }
 
 impl SharedStorage {
-    fn start(world: &World, chances_ppm: &[(StorageFault, u32)], tenant: &str) -> SharedStorage {
+    fn start(world: &World, chances_ppm: &[(StorageFault, u32)], options: Options, tenant: &str) -> SharedStorage {
         let knobs = Arc::new(Mutex::new(FaultKnobs::default()));
         let cluster = Arc::new(Mutex::new(Cluster::default()));
         let revisions = lock(&cluster).revisions();
         let revision_of = move |stamp: &Stamp| revisions.of_commit(Position::of_stamp(stamp)).0;
         let observer = CommitObserver::new(world.recorder.clone(), STORAGE, tenant, revision_of);
         let observer: Observer = Arc::new(move |seen: &CommitSeen| observer.committed(seen.revision.0, &seen.rows));
-        let node = SharedStorage { knobs: knobs.clone(), chances_ppm: chances_ppm.to_vec() };
+        let node = SharedStorage { knobs: knobs.clone(), chances_ppm: chances_ppm.to_vec(), options };
         node.reset();
         world.add_node(STORAGE, STORAGE_IP, move |process| {
             let (cluster, knobs, observer) = (cluster.clone(), knobs.clone(), observer.clone());
@@ -332,10 +341,10 @@ impl SharedStorage {
         node
     }
 
-    async fn open(env: &Env) -> Arc<dyn Storage> {
+    async fn open(&self, env: &Env) -> Arc<dyn Storage> {
         let address = SocketAddr::from((STORAGE_IP, STORAGE_PORT));
         loop {
-            match FdbStorage::connect(env.clone(), &[address]).await {
+            match FdbStorage::connect_with(env.clone(), &[address], self.options).await {
                 Ok(storage) => return storage,
                 Err(_) => env.sleep(CONNECT_PAUSE).await,
             }

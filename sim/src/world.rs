@@ -49,6 +49,8 @@ struct NodeState {
     ip: IpAddr,
     alive: bool,
     paused: bool,
+    /// It was asked to stop while it stood still: it learns it when it goes on.
+    asked: bool,
     wall: Arc<Mutex<WallClock>>,
     /// Of the running process.
     stop: Arc<Mutex<Signal>>,
@@ -134,7 +136,7 @@ impl World {
         };
 
         let node = self.handle.create_node().name(name).ip(ip).init(started).build();
-        let state = NodeState { id: node.id(), ip, alive: true, paused: false, wall, stop };
+        let state = NodeState { id: node.id(), ip, alive: true, paused: false, asked: false, wall, stop };
         self.network.add_node(node.id(), ip);
         let mut nodes = lock(&self.nodes);
         assert!(nodes.by_name.insert(name.to_owned(), state).is_none(), "two nodes are called {name}");
@@ -148,7 +150,7 @@ impl World {
         if !std::mem::replace(&mut node.alive, false) {
             return;
         }
-        node.paused = false;
+        (node.paused, node.asked) = (false, false);
         let id = node.id;
         drop(nodes);
         self.recorder.record(name, Body::Node(NodeChange::Crashed));
@@ -185,15 +187,24 @@ impl World {
         let mut nodes = lock(&self.nodes);
         let Some(node) = nodes.by_name.get_mut(name).filter(|node| node.paused) else { return };
         node.paused = false;
+        let asked = std::mem::take(&mut node.asked);
         self.recorder.record(name, Body::Node(NodeChange::Resumed));
         self.handle.resume(node.id);
+        drop(nodes);
+        if asked {
+            self.ask_to_stop(name);
+        }
     }
 
     /// Asks a node's process to stop, as SIGTERM does; a second time does nothing.
     pub fn ask_to_stop(&self, name: &str) {
         let stop = {
-            let nodes = lock(&self.nodes);
-            let Some(node) = nodes.by_name.get(name).filter(|node| node.alive) else { return };
+            let mut nodes = lock(&self.nodes);
+            let Some(node) = nodes.by_name.get_mut(name).filter(|node| node.alive) else { return };
+            if node.paused {
+                node.asked = true;
+                return;
+            }
             lock(&node.stop).clone()
         };
         if stop.is_given() {

@@ -140,6 +140,8 @@ pub struct CheckOptions {
     pub settle: Duration,
     /// How long changes may take to reach informers and watches, once settled (L1).
     pub delivery: Duration,
+    /// How long an informer may pause after an error (L1).
+    pub retry_pause: Duration,
     /// How long a request may take (L8).
     pub request_timeout: Duration,
     /// A client that gives up sooner than this cannot say that it was not answered (L8): a server may wait this long for
@@ -202,6 +204,7 @@ impl Default for CheckOptions {
             rows_per_compaction: u64::MAX,
             settle: Duration::from_secs(30),
             delivery: Duration::from_secs(5),
+            retry_pause: Duration::from_secs(31),
             request_timeout: Duration::from_secs(65),
             patience: Duration::from_secs(10),
             start: Duration::from_secs(30),

@@ -105,6 +105,10 @@ fn check_informers(index: &Index<'_>, times: &Times, findings: &mut Findings) {
         if due >= until || handled {
             continue;
         }
+        if failed_lately(index, node, selection, until) {
+            findings.unchecked("informers that pause after an error");
+            continue;
+        }
         // The informers of a node are not told apart in its requests.
         let end = index.events.len();
         let of_node = index.operations.iter().filter(|record| record.client == node);
@@ -121,6 +125,23 @@ fn check_informers(index: &Index<'_>, times: &Times, findings: &mut Findings) {
         );
         findings.liveness(index, if failed { "L13" } else { "L1" }, &[version.event, number], text);
     }
+}
+
+/// Whether a list or watch of a selection failed so shortly before that who asked may still pause.
+fn failed_lately(index: &Index<'_>, node: &str, selection: Selection<'_>, until: At) -> bool {
+    let is_its = |record: &&Record<'_>| match record.operation {
+        Operation::List { resource, namespace, labels, .. } | Operation::Watch { resource, namespace, labels, .. } => {
+            record.client == node
+                && *resource == selection.resource
+                && *namespace == selection.namespace
+                && *labels == selection.labels
+        }
+        _ => false,
+    };
+    index.operations.iter().filter(is_its).any(|record| {
+        let end = record.ended.map(|(event, _)| event).or(record.answered.map(|(event, _)| event));
+        read_failed(index, record) && end.is_some_and(|end| plus(index.at(end), index.options.retry_pause) >= until)
+    })
 }
 
 /// The last list or watch of a node.
@@ -381,6 +402,9 @@ mod tests {
         check(&format!("{down}{seen}wait 30s\n{END}"), "");
         let failed = "c 4 floor:cm=4\n> 1 watch cm from=3\n< 1 200\n~ 1 ERROR 410\n";
         check(&format!("{failed}{seen}wait 30s\n{END}"), "L13");
+        // It pauses after an error, and has not come back yet.
+        let late = "c 7 floor:cm=6\n> 1 watch cm from=5\n< 1 200\n~ 1 ERROR 410\n";
+        check(&format!("{seen}wait 30s\n{late}{END}"), "");
     }
 
     #[test]
