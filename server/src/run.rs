@@ -61,6 +61,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     warn_of_limits(&settings);
     let greeting = greeting(&settings, &identity, address);
 
+    let mut stopped = std::pin::pin!(triune_storage::until_stopped(storage.clone()));
     let prepared = make_chain(&env, storage, settings, &identity, Arc::new(tls), address).await?;
     let stop = Signal::new();
     let in_process = prepared.chain();
@@ -72,6 +73,8 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         tokio::select! {
             biased;
             ended = &mut serving => return ended.map_err(|error| Failure::run(error.to_string())),
+            // Whoever supervises this process starts it again; until then it would refuse every write.
+            reason = &mut stopped => return Err(Failure::run(format!("the store takes no more writes: {reason}"))),
             () = &mut asked, if !stop.is_given() => stop.give(),
             () = &mut ready, if !greeted => {
                 greeted = true;

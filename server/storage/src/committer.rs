@@ -212,13 +212,17 @@ mod tests {
         let storage = Client { shared, submit: Arc::new(queue) };
         let before = put(&storage, "first").await.unwrap();
         let before = put(&storage, "second").await.unwrap().max(before);
+        let storage = Arc::new(storage);
         let mut wait = storage.changed(Bytes::from_static(b"third"), None);
+        let mut stop = Box::pin(crate::until_stopped(storage.clone()));
+        assert!((&mut stop).now_or_never().is_none());
         assert!((&mut wait).now_or_never().is_none());
         assert_eq!(put(&storage, "third").await, Err(CommitError::Unknown));
         let stopped = put(&storage, "fourth").await.unwrap_err();
         let expect = "writes stopped after a failed commit: storage is unavailable: disk failed";
         assert_eq!(stopped, CommitError::Unavailable(expect.to_owned()));
         assert_eq!(wait.await, Err(StorageError::Unavailable(expect.to_owned())));
+        assert_eq!(stop.await, format!("storage is unavailable: {expect}"));
         // Reads go on, at what was durable.
         let mut reader = storage.begin().await.unwrap();
         assert_eq!(reader.read_version(), before);

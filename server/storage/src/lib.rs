@@ -39,6 +39,8 @@ mod task;
 
 use std::{path::Path, sync::Arc};
 
+use bytes::Bytes;
+
 pub use engine::{AsyncEngine, Batch, View};
 pub use error::{OpenError, PathDisplay};
 pub use intent::{revision_of, stamp_of};
@@ -63,6 +65,21 @@ pub fn memory(env: Env) -> Arc<dyn Storage> {
 pub fn embedded(env: Env, folder: &Path) -> Result<Arc<dyn Storage>, OpenError> {
     Ok(Arc::new(embedded::open(env, folder)?))
 }
+
+/// Completes when a storage of this crate takes no more commits, with the reason: after a failed fsync nobody knows what
+/// is on the disk, and only a new process finds out. Reads go on, at what was durable.
+pub async fn until_stopped(storage: Arc<dyn Storage>) -> String {
+    loop {
+        match storage.changed(NEVER_WRITTEN, None).await {
+            // It may complete for nothing (S7).
+            Ok(()) => {}
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+/// A key that nobody writes.
+const NEVER_WRITTEN: Bytes = Bytes::from_static(b"\0never written");
 
 /// A storage over an engine from elsewhere, whose last commit is `revision` ([`FIRST_REVISION`] if it is empty). It
 /// starts one task and no thread; dropping the last reference lets the task finish the commits that are queued.
