@@ -15,7 +15,7 @@ use serde_json::json;
 use triune_api::{Value, field::FieldError, names::ObjectKey, status::Status};
 use triune_machinery::{
     context::Context,
-    registry::{Column, DependentsPolicy, Strategy},
+    registry::{Column, DependentsPolicy, ResetFields, Strategy},
 };
 
 /// The behaviour of a kind. Each field has a generic value in [`Kind::GENERIC`]: a kind states what is special about it.
@@ -66,6 +66,8 @@ pub struct Kind {
     pub to_storage: Option<fn(Value) -> Value>,
     /// From the storage version to the served version.
     pub from_storage: Option<fn(Value) -> Value>,
+    /// Whether no update changes the spec, whoever asks (signing requests).
+    pub resets_spec: bool,
     /// Unique names that an object holds.
     pub claims: fn(&ObjectKey, &Value) -> Vec<(Arc<str>, Arc<str>)>,
     /// The answer when another object holds a claim; None draws another name.
@@ -107,6 +109,7 @@ impl Kind {
         table: table::NAME_AND_AGE,
         to_storage: None,
         from_storage: None,
+        resets_spec: false,
         claims: |_, _| Vec::new(),
         claim_refused: |key, space, name, holder| {
             let why = format!("{space} {name} is held by {holder}");
@@ -189,6 +192,18 @@ pub struct FinalizeStrategy {
 }
 
 impl Strategy for MainStrategy {
+    fn defaults(&self, object: &mut Value) {
+        (self.kind.defaults)(object);
+    }
+
+    fn reset_fields(&self) -> ResetFields {
+        match (self.flags.status, self.kind.resets_spec) {
+            (true, false) => ResetFields::These(&[&["status"]]),
+            (true, true) => ResetFields::These(&[&["spec"], &["status"]]),
+            (false, _) => ResetFields::None,
+        }
+    }
+
     fn prepare_for_create(&self, context: &Context, object: &mut Value) {
         if self.flags.status && !self.kind.creates_with_status {
             tree::set(object, "status", json!({}));
@@ -309,6 +324,18 @@ impl Strategy for MainStrategy {
 }
 
 impl Strategy for StatusStrategy {
+    fn reset_fields(&self) -> ResetFields {
+        ResetFields::These(match (self.metadata, self.kind.resets_spec) {
+            (_, true) => &[&["spec"], &["status", "conditions"]],
+            (StatusMetadata::Free, false) => &[&["spec"]],
+            (StatusMetadata::Old, false) => &[&["spec"], &["metadata"]],
+            (StatusMetadata::OldLabels, false) => &[&["spec"], &["metadata", "labels"]],
+            (StatusMetadata::OldOwners, false) => {
+                &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]
+            }
+        })
+    }
+
     fn prepare_for_update(&self, context: &Context, old: &Value, new: &mut Value) {
         keep_all_but(&["apiVersion", "kind", "metadata", "status"], old, new);
         let kept: &[&str] = match self.metadata {
@@ -354,6 +381,10 @@ impl Strategy for StatusStrategy {
 }
 
 impl Strategy for FinalizeStrategy {
+    fn reset_fields(&self) -> ResetFields {
+        ResetFields::These(&[&["status"]])
+    }
+
     fn prepare_for_update(&self, _: &Context, old: &Value, new: &mut Value) {
         keep_all_but(&["apiVersion", "kind", "metadata", "spec"], old, new);
         let finalizers = new.pointer("/spec/finalizers").cloned();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use triune_api::meta;
 use triune_kube::{facts, resources};
 use triune_machinery::{
+    authorization::AlwaysAllow,
     context::{Context, RequestInfo, UserInfo},
     registry::Resource,
 };
@@ -21,6 +22,7 @@ fn context() -> Context {
         info: RequestInfo::default(),
         query: String::new(),
         user: Arc::new(UserInfo { name: "admin".into(), groups: vec!["system:masters".into()], ..UserInfo::default() }),
+        authorizer: Arc::new(AlwaysAllow),
         audit_id: "test".into(),
         received: env.clock.now(),
         deadline: None,

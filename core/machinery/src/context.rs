@@ -8,6 +8,8 @@ use std::{
 
 use triune_env::Env;
 
+use crate::authorization::Authorizer;
+
 /// The parsed path: apiserver `pkg/endpoints/request/requestinfo.go`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequestInfo {
@@ -58,6 +60,8 @@ pub struct Context {
     pub query: String,
     /// Who asks.
     pub user: Arc<UserInfo>,
+    /// Says what else the user may do: a request may turn out to be about more than its verb.
+    pub authorizer: Arc<dyn Authorizer>,
     /// Sent as `Audit-Id`.
     pub audit_id: String,
     /// When the request came.

@@ -261,6 +261,7 @@ impl HandlerChain {
             info: arrival.info,
             query: head.uri.query().unwrap_or("").to_owned(),
             user,
+            authorizer: self.authorizer.clone(),
             audit_id: arrival.audit_id,
             received: arrival.received,
             deadline: arrival.deadline,

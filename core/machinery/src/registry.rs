@@ -122,6 +122,17 @@ pub struct Column {
     pub priority: i32,
 }
 
+/// Fields that a strategy takes from the old state whatever a client sends, as paths of field names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetFields {
+    /// None.
+    None,
+    /// These and what is below them.
+    These(&'static [&'static [&'static str]]),
+    /// All but these and what is below them; lists on the way are passed through.
+    AllBut(&'static [&'static [&'static str]]),
+}
+
 /// What a delete does with dependents where the request names no policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DependentsPolicy {
@@ -180,10 +191,17 @@ fn namespaces() -> GroupResource {
 /// metadata (the verbs see to name, uid, times, generation, resourceVersion, finalizers) and with the defaults of their
 /// schema. Every method but the table's has a default: a kind states only what is special about it.
 ///
-/// A write: decode, defaults of the schema, metadata, `prepare_*`, validation of metadata, `validate_*`, `warnings`,
-/// `served_to_storage`, `claims`, commit. A write that lost a race starts again from the request, so that all of it may run
-/// more than once.
+/// A write: decode, defaults of the schema, `defaults`, owners of fields, metadata, `prepare_*`, validation of metadata,
+/// `validate_*`, `warnings`, `served_to_storage`, `claims`, commit. A write that lost a race starts again from the request,
+/// so that all of it may run more than once.
 pub trait Strategy: Send + Sync + 'static {
+    /// Sets what a client left out, as the reference's decoders do: before it is recorded who owns which field.
+    /// Idempotent: `prepare_*` may find more to do after it has reset fields.
+    fn defaults(&self, _object: &mut Value) {}
+    /// Fields that no request can change through this strategy, so that no client comes to own them.
+    fn reset_fields(&self) -> ResetFields {
+        ResetFields::None
+    }
     /// Completes a new object: defaults, status reset. `metadata.generation` has been set to 1 if `uses_generation`.
     fn prepare_for_create(&self, _: &Context, _object: &mut Value) {}
     /// Completes a changed object: keeps what this request may not change (status, or all but the status), defaults.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::{
+    authorization::AlwaysAllow,
     context::{Context, UserInfo},
     handler::{Request, RequestBody},
     request_info::request_info,
@@ -19,6 +20,7 @@ pub(crate) fn request(method: &str, uri: &str) -> (Arc<Context>, Request) {
         info: request_info(&method, path, query).expect("a good path"),
         query: query.to_owned(),
         user: Arc::new(UserInfo { name: "admin".into(), ..UserInfo::default() }),
+        authorizer: Arc::new(AlwaysAllow),
         audit_id: "test".into(),
         received: env.clock.now(),
         deadline: None,

@@ -4,7 +4,7 @@ use serde_json::json;
 use triune_api::{Value, field::FieldError, time};
 use triune_machinery::{
     context::Context,
-    registry::{Column, Strategy},
+    registry::{Column, ResetFields, Strategy},
 };
 
 use super::validation;
@@ -116,6 +116,7 @@ pub static STORAGE_VERSION_MIGRATIONS: Kind = Kind { table: extensions::STORAGE_
 
 /// `certificates.k8s.io/v1 CertificateSigningRequest`: says who asked, and is not changed afterwards.
 pub static CERTIFICATE_SIGNING_REQUESTS: Kind = Kind {
+    resets_spec: true,
     create: |context, _, object| {
         set(object, "status", json!({}));
         let Some(spec) = child(object, "spec") else { return };
@@ -188,6 +189,10 @@ const EXPIRATION_SECONDS_MIN: i64 = 600;
 pub struct ApprovalStrategy;
 
 impl Strategy for ApprovalStrategy {
+    fn reset_fields(&self) -> ResetFields {
+        ResetFields::These(&[&["spec"], &["status", "certificate"]])
+    }
+
     fn prepare_for_update(&self, context: &Context, old: &Value, new: &mut Value) {
         let conditions = new.pointer("/status/conditions").cloned();
         copy_field(old, new, "spec");

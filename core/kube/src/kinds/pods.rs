@@ -8,7 +8,7 @@ use triune_api::{
 };
 use triune_machinery::{
     context::Context,
-    registry::{Column, Strategy},
+    registry::{Column, ResetFields, Strategy},
 };
 
 use super::{pod_spec, validation};
@@ -39,6 +39,10 @@ pub struct EphemeralContainersStrategy;
 pub struct ResizeStrategy;
 
 impl Strategy for EphemeralContainersStrategy {
+    fn reset_fields(&self) -> ResetFields {
+        ResetFields::AllBut(&[&["spec", "ephemeralContainers"]])
+    }
+
     fn prepare_for_update(&self, _: &Context, old: &Value, new: &mut Value) {
         let containers = new.pointer("/spec/ephemeralContainers").cloned();
         copy_field(old, new, "spec");
@@ -72,6 +76,15 @@ impl Strategy for EphemeralContainersStrategy {
 }
 
 impl Strategy for ResizeStrategy {
+    fn reset_fields(&self) -> ResetFields {
+        ResetFields::AllBut(&[
+            &["spec", "containers", "resources"],
+            &["spec", "containers", "resizePolicy"],
+            &["spec", "initContainers", "resources"],
+            &["spec", "initContainers", "resizePolicy"],
+        ])
+    }
+
     fn prepare_for_update(&self, _: &Context, old: &Value, new: &mut Value) {
         let wanted = new.get("spec").cloned().unwrap_or_default();
         for field in ["spec", "status", "metadata"] {

@@ -20,6 +20,7 @@ use super::{
     output::Output,
 };
 use crate::{
+    authorization::{Attributes, Decision, forbidden},
     context::Context,
     registry::{Resource, Strategy},
     resources::ResourcesSnapshot,
@@ -99,6 +100,18 @@ impl Scope {
             schema: self.resource.schema.as_ref(),
             resources: &self.resources,
             field_validation,
+        }
+    }
+
+    /// Whether the user may create the object that their update or apply did not find; 403 if not.
+    pub async fn authorize_create(&self) -> Result<(), Status> {
+        let context = &self.context;
+        let attributes =
+            Attributes { verb: "create", query: "", ..Attributes::of(&context.user, &context.info, &context.query) };
+        match context.authorizer.authorize(&attributes).get().await {
+            Ok(Decision::Allow) => Ok(()),
+            Ok(Decision::Deny(reason) | Decision::NoOpinion(reason)) => Err(forbidden(&attributes, &reason)),
+            Err(error) => Err(Status::internal(error)),
         }
     }
 

@@ -85,11 +85,12 @@ impl Update<'_> {
         }
     }
 
-    /// PUT of an object that does not exist, where the kind allows it.
+    /// PUT of an object that does not exist, where the kind allows it, and apply.
     async fn create_instead(&self) -> Result<Written, Status> {
         if let Some(uid) = &self.uid {
             return Err(uid_conflict(self.scope, uid, ""));
         }
+        self.scope.authorize_create().await?;
         create(self.scope, self.dry_run, &|| {
             let mut object = (self.make)(&Value::Null)?;
             meta::set_resource_version(&mut object, "");

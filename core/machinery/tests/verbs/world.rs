@@ -17,6 +17,7 @@ use triune_api::{
 };
 use triune_env::{BoxFuture, Entropy, Env};
 use triune_machinery::{
+    authorization::AlwaysAllow,
     body::{Body, Response},
     context::{Context, UserInfo},
     handler::{Handler, Request, RequestBody},
@@ -349,6 +350,7 @@ impl World {
             info: request_info(&method, path, query).expect("a path"),
             query: query.into(),
             user: Arc::new(UserInfo::default()),
+            authorizer: Arc::new(AlwaysAllow),
             audit_id: String::new(),
             received: now,
             deadline: None,
