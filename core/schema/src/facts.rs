@@ -9,7 +9,7 @@
 
 mod parse;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 use triune_api::names::{GroupVersion, GroupVersionKind};
@@ -259,6 +259,22 @@ impl Facts {
         let by_number = &self.by_number[declared.fields.0 as usize..declared.fields.1 as usize];
         let at = by_number.binary_search_by_key(&number, |at| self.fields[*at as usize].tag).ok()?;
         Some(&self.fields[by_number[at] as usize])
+    }
+
+    /// The default that OpenAPI states for a field: the declared one, or the zero value that Go gives a field that is
+    /// always written.
+    pub fn stated_default<'a>(&self, field: &'a Field) -> Option<Cow<'a, Value>> {
+        if let Some(default) = field.default() {
+            return Some(Cow::Borrowed(default));
+        }
+        let zero = match self.shape(field.shape).kind {
+            Kind::Struct(_) => Value::Object(serde_json::Map::new()),
+            Kind::String if !field.omit_empty => "".into(),
+            Kind::Bool if !field.omit_empty => false.into(),
+            Kind::Integer(_) | Kind::Float if !field.omit_empty => 0.into(),
+            _ => return None,
+        };
+        Some(Cow::Owned(zero))
     }
 
     /// The kind of a shape, seen through pointers.

@@ -10,11 +10,13 @@
 //! - `defaults`: declared defaults
 //! - `strategic`: strategic merge patches
 //! - `validate`: what the facts alone say is wrong
+//! - [`apply`]: who manages which field: server-side apply, `managedFields`
 //! - [`protobuf`]: objects in protobuf
 //! - [`openapi`]: OpenAPI v3 documents made from the table
 //!
 //! Deliberately absent: a struct per kind, knowledge of what is served, anything that differs from kind to kind.
 
+pub mod apply;
 mod check;
 mod defaults;
 pub mod facts;

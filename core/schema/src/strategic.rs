@@ -387,7 +387,7 @@ fn go_type(value: &Value) -> &'static str {
 }
 
 /// Prints a value as Go's `%v` does: `map[a:1 b:[x y]]`.
-struct GoPrint<'a>(&'a Value);
+pub(crate) struct GoPrint<'a>(pub(crate) &'a Value);
 
 impl fmt::Display for GoPrint<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -150,8 +150,8 @@ impl<'a> Components<'a> {
         if let Some(reference) = schema.remove("$ref") {
             schema.insert("allOf".into(), json!([{ "$ref": reference }]));
         }
-        if let Some(default) = field.default().cloned().or_else(|| self.implied_default(field)) {
-            schema.insert("default".into(), default);
+        if let Some(default) = self.facts.stated_default(field) {
+            schema.insert("default".into(), default.into_owned());
         }
         match field.list() {
             Some(ListType::Atomic) => drop(schema.insert("x-kubernetes-list-type".into(), "atomic".into())),
@@ -175,17 +175,6 @@ impl<'a> Components<'a> {
             }
         }
         Value::Object(schema)
-    }
-
-    /// Zero values, which Go gives a field that nobody sets, are stated for fields that are always written.
-    fn implied_default(&self, field: &Field) -> Option<Value> {
-        match self.facts.shape(field.shape).kind {
-            Kind::Struct(_) => Some(json!({})),
-            Kind::String if !field.omit_empty => Some("".into()),
-            Kind::Bool if !field.omit_empty => Some(false.into()),
-            Kind::Integer(_) | Kind::Float if !field.omit_empty => Some(0.into()),
-            _ => None,
-        }
     }
 
     fn shape(&mut self, shape: ShapeIndex, field: &Field) -> Value {
