@@ -234,6 +234,12 @@ impl Apply<'_> {
         let updater = field_manager.updater(schema);
         let nothing;
         if managed.is_empty() {
+            validate::validate(schema.root(), live, true).map_err(|errors| {
+                let object = conflict::describe(live);
+                ApplyError::failed(format!(
+                    "failed to create manager for existing fields: failed to convert new object ({object}) to smd typed: {errors}"
+                ))
+            })?;
             nothing = schema.empty_object(field_manager.api_version, meta::kind(live));
             field_manager.update_entries(&updater, &nothing, live, &mut managed, BEFORE_FIRST_APPLY).map_err(
                 |error| ApplyError::failed(format!("failed to create manager for existing fields: {error}")),
@@ -247,6 +253,9 @@ impl Apply<'_> {
                 "failed to create typed patch object ({}): {errors}",
                 conflict::describe(applied)
             ))
+        })?;
+        validate::validate(schema.root(), live, true).map_err(|errors| {
+            ApplyError::failed(format!("failed to create typed live object ({}): {errors}", conflict::describe(live)))
         })?;
         let identity = field_manager.identity(manager, Operation::Apply);
         let mut object = updater.apply(live, applied, &mut managed, identity, force)?;

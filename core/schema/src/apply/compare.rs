@@ -118,7 +118,7 @@ impl Walk {
                 if list.atomic() || lefts.is_empty() && rights.is_empty() {
                     return leaf(left, right, own);
                 }
-                if lefts != rights {
+                if lefts != rights || !list.has_keys(rights) {
                     self.lists(list, lefts, rights, changes);
                 }
                 false

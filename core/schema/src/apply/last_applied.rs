@@ -51,8 +51,14 @@ pub(super) fn refresh(object: &mut Value, applied: &Value) {
         return;
     }
     let mut kept = applied.clone();
-    if let Some(annotations) = kept.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
-        annotations.remove(ANNOTATION);
+    if let Some(metadata) = kept.get_mut("metadata").and_then(Value::as_object_mut) {
+        match metadata.get_mut("annotations") {
+            Some(Value::Object(annotations)) if annotations.values().all(Value::is_string) => {
+                annotations.remove(ANNOTATION);
+            }
+            // The reference reads none of them then.
+            _ => drop(metadata.remove("annotations")),
+        }
     }
     // The reference's encoder ends it with a line break, and escapes the signs of HTML.
     let text = kept.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026") + "\n";

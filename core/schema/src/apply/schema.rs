@@ -344,6 +344,14 @@ impl<'s> ListOf<'s> {
         }
     }
 
+    /// Whether all items have a key of their own, so that there is nothing to say of a list that did not change.
+    pub(super) fn has_keys(&self, items: &[Value]) -> bool {
+        match self.merged {
+            ListMerge::Keys(keys) => items.iter().all(|item| keys.iter().any(|key| item.get(&**key).is_some())),
+            _ => true,
+        }
+    }
+
     fn keyed<'a>(&self, keys: &'a [Arc<str>], item: &'a Value) -> Result<PathElement<'a>, String>
     where
         's: 'a,

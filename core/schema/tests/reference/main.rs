@@ -6,6 +6,7 @@
 //! - `oracle`: mutated samples decode, normalise and merge as in the reference's code
 //! - `protobuf`: every object of `testdata/HEAD` is the same in protobuf, both ways; mutated ones decode and
 //!   encode as in the reference's code
+//! - `manage`: mutated samples, updated and applied in turn, get the managedFields that the reference's code gives them
 //! - `openapi`: the documents of `api/openapi-spec/v3` of k8s.io/kubernetes and ours say the same
 #![allow(clippy::disallowed_methods, reason = "a test may read files")]
 
@@ -14,6 +15,7 @@ use std::{collections::BTreeSet, path::PathBuf, process::Command, sync::Arc};
 use serde_json::Value;
 use triune_schema::Facts;
 
+mod manage;
 mod openapi;
 mod oracle;
 mod protobuf;

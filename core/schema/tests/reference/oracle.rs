@@ -16,6 +16,9 @@ use super::{difference, facts, json_files, module_folder, samples::kind_of};
 pub(crate) struct Dice(u64);
 
 impl Dice {
+    pub(crate) fn new() -> Dice {
+        Dice(0x9E37_79B9_7F4A_7C15)
+    }
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -40,7 +43,7 @@ pub(crate) fn cases(
     mut change: impl FnMut(&mut Dice, &Value) -> (Value, Option<(&'static str, Value)>),
     rounds: usize,
 ) -> Vec<Case> {
-    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+    let mut dice = Dice::new();
     let mut cases = Vec::new();
     for (name, sample) in json_files(module_folder("k8s.io/api@v0.37.2").join("testdata/HEAD")) {
         let declared = facts.type_of(&kind_of(&name)).unwrap();
@@ -178,7 +181,7 @@ fn diffs_merge_alike() {
 }
 
 /// Swaps neighbours in lists here and there.
-fn shuffle(dice: &mut Dice, value: &mut Value) {
+pub(crate) fn shuffle(dice: &mut Dice, value: &mut Value) {
     match value {
         Value::Object(object) => object.values_mut().for_each(|value| shuffle(dice, value)),
         Value::Array(items) => {
@@ -244,7 +247,7 @@ pub(crate) fn mutated(dice: &mut Dice, value: &Value, chances: usize, wild: bool
 }
 
 /// A copy whose lists have up to three items, alike but for their texts and numbers.
-fn multiplied(dice: &mut Dice, value: &Value) -> Value {
+pub(crate) fn multiplied(dice: &mut Dice, value: &Value) -> Value {
     match value {
         Value::Object(object) => object.iter().map(|(key, value)| (key.clone(), multiplied(dice, value))).collect(),
         Value::Array(items) => {
