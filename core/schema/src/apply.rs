@@ -6,6 +6,7 @@
 //! - `schema`: how objects of a type are merged
 //! - `validate`: whether an object is of a type, and which fields it sets
 //! - `compare`, `merge`: what two objects differ in, one laid over the other
+//! - `numbers`: numbers of a configuration as Go's structs hold them
 //! - `entries`: `managedFields` read and written
 //! - `updater`: who owns what after a write, across versions
 //! - `last_applied`: the annotation of client-side apply
@@ -21,6 +22,7 @@ mod entries;
 mod fields;
 mod last_applied;
 mod merge;
+mod numbers;
 mod schema;
 mod set;
 #[cfg(test)]
@@ -272,7 +274,7 @@ impl Apply<'_> {
         }
         let written = entries::write(managed);
         if changed {
-            self.check_types(&object)?;
+            self.check_types(&mut object)?;
             default(&mut object);
         }
         Ok((object, written))
@@ -303,15 +305,30 @@ impl Apply<'_> {
     }
 
     /// What fits the schema may still not be readable, such as a malformed quantity.
-    fn check_types(&self, object: &Value) -> Result<(), ApplyError> {
+    fn check_types(&self, object: &mut Value) -> Result<(), ApplyError> {
         let Some(declared) = self.schema.declared() else { return Ok(()) };
-        declared.check_types(object).map_err(|error| {
+        let outcome = declared.check_types(object).or_else(|_| {
+            numbers::fit(&declared, object)?;
+            declared.check_types(object).map_err(own_words)
+        });
+        outcome.map_err(|error| {
+            let kind = print_kind(meta::api_version(self.applied), meta::kind(self.applied));
             ApplyError::failed(format!(
-                "failed to convert new object ({}) to proper version: {error}",
+                "failed to convert new object ({}) to proper version: unable to convert unstructured object to {kind}: {error}",
                 conflict::describe(self.applied)
             ))
         })
     }
+}
+
+/// An error of a value that decodes itself, which does not know the field that it is in.
+fn own_words(error: String) -> String {
+    if let Some((start, rest)) = error.split_once("Go struct field ")
+        && let Some((_, kind)) = rest.split_once(" of type ")
+    {
+        return format!("{start}Go value of type {kind}");
+    }
+    if error.starts_with("illegal base64 data") { format!("error decoding from json: {error}") } else { error }
 }
 
 /// Whether there is no object yet: nothing but its kind is known.

@@ -110,7 +110,10 @@ func (v versions) ConvertToVersion(in runtime.Object, _ runtime.GroupVersioner) 
 	if err != nil {
 		return nil, err
 	}
-	return out, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, out)
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, out); err != nil {
+		return nil, fmt.Errorf("unable to convert unstructured object to %v: %w", object.GroupVersionKind(), err)
+	}
+	return out, nil
 }
 
 func (versions) Convert(_, _, _ interface{}) error { return errors.New("not asked for") }

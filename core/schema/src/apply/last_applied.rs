@@ -53,8 +53,12 @@ pub(super) fn refresh(object: &mut Value, applied: &Value) {
     let mut kept = applied.clone();
     if let Some(metadata) = kept.get_mut("metadata").and_then(Value::as_object_mut) {
         match metadata.get_mut("annotations") {
-            Some(Value::Object(annotations)) if annotations.values().all(Value::is_string) => {
+            // The reference reads null as empty text.
+            Some(Value::Object(annotations))
+                if annotations.values().all(|value| value.is_string() || value.is_null()) =>
+            {
                 annotations.remove(ANNOTATION);
+                annotations.values_mut().filter(|value| value.is_null()).for_each(|value| *value = "".into());
             }
             // The reference reads none of them then.
             _ => drop(metadata.remove("annotations")),

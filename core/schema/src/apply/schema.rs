@@ -207,7 +207,12 @@ impl<'s> At<'s> {
                     Some(over) => over == Relation::Atomic,
                     None => relation(facts.get(index).map_type.as_deref()) == Some(Relation::Atomic),
                 };
-                Atom { map: Some(MapType { atomic, fields: Fields::Struct(facts, index) }), ..Atom::default() }
+                // OpenAPI says of a struct without fields that it is an object, and no more.
+                let fields = match facts.json_fields(facts.get(index)).len() {
+                    0 => Fields::Each(At::Deduced),
+                    _ => Fields::Struct(facts, index),
+                };
+                Atom { map: Some(MapType { atomic, fields }), ..Atom::default() }
             }
             At::Shape { facts, shape, field, direct } => shape_atom(facts, shape, field, direct),
             At::Deduced | At::Untyped => Atom {
