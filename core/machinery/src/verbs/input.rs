@@ -179,12 +179,25 @@ impl Expected<'_> {
                 FieldValidation::Strict => return Err(decode::strict_error(&strict_errors)),
             }
         }
+        self.set_normal_form(object);
+        Ok(())
+    }
+
+    /// Brings a tree into the normal form of its type, with type and defaults, whatever a strict reader would say.
+    pub fn normalise(&self, object: &mut Value) -> Result<(), String> {
+        if let Some(schema) = self.schema {
+            schema.check_types(object)?;
+        }
+        self.set_normal_form(object);
+        Ok(())
+    }
+
+    fn set_normal_form(&self, object: &mut Value) {
         if let Some(schema) = self.schema {
             schema.normalise(object);
             schema.apply_defaults(object);
         }
         meta::set_type(object, self.gvk);
-        Ok(())
     }
 
     /// Whether `apiVersion` and `kind` are those that the path asks for.

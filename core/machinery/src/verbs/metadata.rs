@@ -25,7 +25,6 @@ const SYSTEM_FIELDS: [&str; 5] =
 
 /// Brings the metadata of a new object into order: drops what only the server sets, gives uid, time, name.
 pub fn complete_new(context: &Context, object: &mut Value, uses_generation: bool) {
-    drop_unkept(object);
     for field in SYSTEM_FIELDS {
         meta::remove(object, field);
     }
@@ -38,12 +37,6 @@ pub fn complete_new(context: &Context, object: &mut Value, uses_generation: bool
     if uses_generation {
         meta::set_generation(object, 1);
     }
-}
-
-/// Field ownership is not tracked, and `selfLink` is a thing of the past: neither is stored.
-fn drop_unkept(object: &mut Value) {
-    meta::remove(object, "managedFields");
-    meta::remove(object, "selfLink");
 }
 
 /// A name that begins with `prefix`.
@@ -120,7 +113,8 @@ pub fn dedup_owner_references(context: &Context, object: &mut Value) {
 
 /// What a change cannot touch, before the strategy sees it.
 pub fn begin_update(old: &Value, new: &mut Value) {
-    drop_unkept(new);
+    // A thing of the past.
+    meta::remove(new, "selfLink");
     meta::set_generation(new, meta::generation(old));
 }
 
@@ -219,7 +213,7 @@ mod tests {
         };
         check(json!({"spec": {"a": 1}}), kept(3));
         check(json!({"spec": {"a": 1}, "status": {}, "metadata": {"generation": 9, "selfLink": "x"}}), kept(3));
-        check(json!({"spec": {"a": 2}, "metadata": {"creationTimestamp": null, "managedFields": [{}]}}), kept(4));
+        check(json!({"spec": {"a": 2}, "metadata": {"creationTimestamp": null, "selfLink": "x"}}), kept(4));
         check(json!({}), kept(4));
     }
 }

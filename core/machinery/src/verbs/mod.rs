@@ -8,6 +8,7 @@
 //! - [`input`]: bodies to trees in normal form
 //! - [`metadata`]: what the server does to `metadata`
 //! - [`scope`]: what one request is about
+//! - [`ownership`]: who owns which field
 //! - [`create`], [`update`], [`patch`], [`delete`], [`collection`]: writes
 //! - [`answer`], [`table`]: objects, lists and tables as bytes
 //! - [`read`], [`watch`]: get, list, watch
@@ -16,7 +17,7 @@
 //! Invariants: stored bytes are passed on and decoded only for conversions, tables and indented answers; every write is a
 //! compare-and-set on the revision that was read; `dryRun=All` stores nothing.
 //!
-//! Deliberately absent: admission plugins, field ownership (server-side apply), answers in protobuf:
+//! Deliberately absent: admission plugins, answers in protobuf:
 //! clients that accept it accept JSON too, which is passed on as it is stored.
 
 pub mod answer;
@@ -28,6 +29,7 @@ pub mod list_options;
 pub mod metadata;
 pub mod options;
 pub mod output;
+pub mod ownership;
 pub mod patch;
 pub mod read;
 pub mod scale;
@@ -52,7 +54,8 @@ use self::{
     input::Expected,
     options::{Query, WriteOptions, WriteOptionsKind},
     output::Output,
-    patch::PatchMedia,
+    ownership::Ownership,
+    patch::{Patch, PatchMedia},
     scope::Scope,
     update::Update,
     watch::Encodings,
@@ -213,7 +216,13 @@ async fn serve_create(scope: &Scope, body: RequestBody) -> Result<Response, Stat
     let body = body.read(REQUEST_BODY_BYTES_MAX).await?;
     let options = WriteOptions::parse(&scope.query, WriteOptionsKind::Create)?;
     let expected = scope.expected(options.field_validation);
-    let written = create(scope, options.dry_run, &|| expected.decode(&scope.context, media, &body)).await?;
+    let ownership = Ownership::new(scope, scope.strategy(), &options);
+    let make = || {
+        let mut object = expected.decode(&scope.context, media, &body)?;
+        ownership.record(&Value::Null, &mut object);
+        Ok(object)
+    };
+    let written = create(scope, options.dry_run, &make).await?;
     written_answer(scope, &output, &written)
 }
 
@@ -226,13 +235,18 @@ async fn serve_update(scope: &Scope, strategy: &dyn Strategy, body: RequestBody)
     let mut sent = scope.expected(options.field_validation).decode(&scope.context, media, &body)?;
     metadata::complete_namespace(&mut sent, scope.namespace())?;
     metadata::check_name(&sent, scope.name())?;
+    let ownership = Ownership::new(scope, strategy, &options);
     let update = Update {
         scope,
         strategy,
         dry_run: options.dry_run,
         allow_create: scope.context.info.subresource.is_empty() && strategy.allows_create_on_update(),
         uid: Some(meta::uid(&sent)).filter(|uid| !uid.is_empty()).map(str::to_string),
-        make: &|_| Ok(sent.clone()),
+        make: &|old| {
+            let mut new = sent.clone();
+            ownership.record(old, &mut new);
+            Ok(new)
+        },
     };
     written_answer(scope, &output, &update.run().await?)
 }
@@ -242,16 +256,18 @@ async fn serve_patch(scope: &Scope, strategy: &dyn Strategy, body: RequestBody) 
     let media = PatchMedia::of(&scope.headers, scope.resource.schema.is_some())?;
     let output = scope.output()?;
     let body = body.read(REQUEST_BODY_BYTES_MAX).await?;
-    let options = WriteOptions::parse(&scope.query, WriteOptionsKind::Patch)?;
+    let options = WriteOptions::parse(&scope.query, media.options_kind())?;
     let patch = media.parse(&body)?;
     let expected = scope.expected(options.field_validation);
+    let ownership = Ownership::new(scope, strategy, &options);
     let update = Update {
         scope,
         strategy,
         dry_run: options.dry_run,
-        allow_create: false,
+        // An apply of a subresource never creates its object.
+        allow_create: media == PatchMedia::Apply && scope.context.info.subresource.is_empty(),
         uid: None,
-        make: &|old| patch.apply(&scope.context, &expected, old),
+        make: &|old| patch.apply(&expected, &ownership, old),
     };
     written_answer(scope, &output, &update.run().await?)
 }
@@ -295,46 +311,63 @@ async fn serve_scale(scope: &Scope, paths: &ScalePaths, verb: &str, body: Reques
         let stored = scope.read_existing(&scope.key(scope.name())).await?;
         return scale_answer(&output, stored.revision, &stored.body);
     }
-    let (output, dry_run, change) = match verb {
+    let (output, options, change) = match verb {
         "update" => read_scale(scope, body).await?,
         "patch" => read_scale_patch(scope, body).await?,
         _ => return Err(method_not_allowed()),
     };
-    let make = |old: &Value| {
-        let old_scale = scale::scale_of(paths, old)?;
-        let mut scale = change(&old_scale)?;
-        metadata::complete_namespace(&mut scale, scope.namespace())?;
-        metadata::check_name(&scale, scope.name())?;
-        scale::apply_scale(scope, paths, old, &scale)
+    let ownership = Ownership::new(scope, scope.strategy(), &options);
+    let make = |old: &Value| match &change {
+        ScaleChange::Applied(configuration) => {
+            let expected = scope.expected(options.field_validation);
+            ownership.apply(old, &scale::configuration_of(scope, paths, configuration)?, &expected)
+        }
+        ScaleChange::Made(change) => {
+            let mut scale = change(&scale::scale_of(paths, old)?)?;
+            metadata::complete_namespace(&mut scale, scope.namespace())?;
+            metadata::check_name(&scale, scope.name())?;
+            let mut new = scale::apply_scale(scope, paths, old, &scale)?;
+            ownership.record(old, &mut new);
+            Ok(new)
+        }
     };
+    let dry_run = options.dry_run;
     let update = Update { scope, strategy: scope.strategy(), dry_run, allow_create: false, uid: None, make: &make };
     let written = update.run().await?;
     scale_answer(&output, written.revision.unwrap_or_default(), &written.body)
 }
 
-/// Makes the new scale from the old one.
-type ScaleChange<'a> = Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync + 'a>;
+/// What a request does to a scale.
+enum ScaleChange<'a> {
+    /// It makes the new scale from the old one.
+    Made(Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync + 'a>),
+    /// It applies this configuration.
+    Applied(Value),
+}
 
-async fn read_scale(scope: &Scope, body: RequestBody) -> Result<(Output, bool, ScaleChange<'_>), Status> {
+async fn read_scale(scope: &Scope, body: RequestBody) -> Result<(Output, WriteOptions, ScaleChange<'_>), Status> {
     let output = scope.output()?;
     let body = body.read(REQUEST_BODY_BYTES_MAX).await?;
     let options = WriteOptions::parse(&scope.query, WriteOptionsKind::Update)?;
     let expected = Expected { gvk: &scale::SCALE, schema: None, ..scope.expected(options.field_validation) };
     let sent = expected.decode(&scope.context, scope.input_media()?, &body)?;
-    Ok((output, options.dry_run, Box::new(move |_| Ok(sent.clone()))))
+    Ok((output, options, ScaleChange::Made(Box::new(move |_| Ok(sent.clone())))))
 }
 
-async fn read_scale_patch(scope: &Scope, body: RequestBody) -> Result<(Output, bool, ScaleChange<'_>), Status> {
+async fn read_scale_patch(scope: &Scope, body: RequestBody) -> Result<(Output, WriteOptions, ScaleChange<'_>), Status> {
     let media = PatchMedia::of(&scope.headers, true)?;
     let output = scope.output()?;
     let body = body.read(REQUEST_BODY_BYTES_MAX).await?;
-    let options = WriteOptions::parse(&scope.query, WriteOptionsKind::Patch)?;
+    let options = WriteOptions::parse(&scope.query, media.options_kind())?;
     // A scale has no lists: its strategic merge patch is a merge patch.
     let media = if media == PatchMedia::Strategic { PatchMedia::Merge } else { media };
-    let patch = media.parse(&body)?;
-    let change: ScaleChange<'_> = Box::new(move |old| {
-        let expected = Expected { gvk: &scale::SCALE, schema: None, ..scope.expected(options.field_validation) };
-        patch.apply(&scope.context, &expected, old)
-    });
-    Ok((output, options.dry_run, change))
+    let field_validation = options.field_validation;
+    let change = match media.parse(&body)? {
+        Patch::Apply(configuration, _) => ScaleChange::Applied(configuration),
+        patch => ScaleChange::Made(Box::new(move |old| {
+            let expected = Expected { gvk: &scale::SCALE, schema: None, ..scope.expected(field_validation) };
+            patch.change(&scope.context, &expected, old)
+        })),
+    };
+    Ok((output, options, change))
 }

@@ -30,6 +30,10 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// What unknown and duplicate fields lead to.
     pub field_validation: FieldValidation,
+    /// Who is recorded as the owner of the fields; "" if the request does not say.
+    pub field_manager: String,
+    /// Whether an apply takes fields from other owners.
+    pub force: bool,
 }
 
 /// Of which kind the options are.
@@ -41,6 +45,8 @@ pub enum WriteOptionsKind {
     Update,
     /// Of PATCH.
     Patch,
+    /// Of PATCH with an apply configuration.
+    Apply,
 }
 
 impl WriteOptionsKind {
@@ -48,7 +54,7 @@ impl WriteOptionsKind {
         match self {
             WriteOptionsKind::Create => "CreateOptions",
             WriteOptionsKind::Update => "UpdateOptions",
-            WriteOptionsKind::Patch => "PatchOptions",
+            WriteOptionsKind::Patch | WriteOptionsKind::Apply => "PatchOptions",
         }
     }
 }
@@ -125,7 +131,11 @@ impl WriteOptions {
         if kind == WriteOptionsKind::Patch && query.text("force").is_some() {
             errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
         }
-        check_field_manager(query.text("fieldManager").unwrap_or_default(), &mut errors);
+        let field_manager = query.text("fieldManager").unwrap_or_default();
+        if kind == WriteOptionsKind::Apply && field_manager.is_empty() {
+            errors.push(FieldError::required("fieldManager", "is required for apply patch"));
+        }
+        check_field_manager(field_manager, &mut errors);
         let dry_run: Vec<&str> = query.texts("dryRun").collect();
         check_dry_run(&dry_run, &mut errors);
         let field_validation = match query.text("fieldValidation").unwrap_or_default() {
@@ -139,7 +149,12 @@ impl WriteOptions {
             }
         };
         refuse(kind.as_str(), &errors)?;
-        Ok(WriteOptions { dry_run: !dry_run.is_empty(), field_validation })
+        Ok(WriteOptions {
+            dry_run: !dry_run.is_empty(),
+            field_validation,
+            field_manager: field_manager.into(),
+            force: query.bool("force").unwrap_or_default(),
+        })
     }
 }
 
@@ -257,8 +272,15 @@ mod tests {
     use super::*;
 
     fn check_write(query: &str, expect: &str) {
-        let got = match WriteOptions::parse(&Query::parse(query), WriteOptionsKind::Patch) {
-            Ok(options) => format!("{:?} dry={}", options.field_validation, options.dry_run),
+        check_write_of(WriteOptionsKind::Patch, query, expect);
+    }
+
+    fn check_write_of(kind: WriteOptionsKind, query: &str, expect: &str) {
+        let got = match WriteOptions::parse(&Query::parse(query), kind) {
+            Ok(options) => {
+                let force = if options.force { " force" } else { "" };
+                format!("{:?} dry={}{force}", options.field_validation, options.dry_run)
+            }
             Err(status) => format!("{} {}", status.code, status.message),
         };
         assert_eq!(got, expect, "{query}");
@@ -282,6 +304,10 @@ mod tests {
             &format!("{invalid}fieldManager: Too long: may not be more than 128 bytes"),
         );
         check_write("force=true", &format!("{invalid}force: Forbidden: may not be specified for non-apply patch"));
+        let check_apply = |query: &str, expect: &str| check_write_of(WriteOptionsKind::Apply, query, expect);
+        check_apply("fieldManager=a&force=true", "Warn dry=false force");
+        check_apply("fieldManager=a", "Warn dry=false");
+        check_apply("", &format!("{invalid}fieldManager: Required value: is required for apply patch"));
     }
 
     fn check_delete(got: Result<DeleteOptions, Status>, expect: &str) {

@@ -79,6 +79,26 @@ pub fn apply_scale(scope: &Scope, paths: &ScalePaths, object: &Value, scale: &Va
     Ok(changed)
 }
 
+/// What an apply of a scale says of its object.
+pub fn configuration_of(scope: &Scope, paths: &ScalePaths, scale: &Value) -> Result<Value, Status> {
+    let (given, expected) = (meta::api_version(scale), SCALE.api_version());
+    if given != expected {
+        let text = format!(
+            "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}"
+        );
+        return Err(Status::bad_request(text));
+    }
+    let mut configuration = Value::Object(Map::new());
+    meta::set_type(&mut configuration, &scope.resource.gvk);
+    if let Some(metadata) = scale.get("metadata") {
+        configuration["metadata"] = metadata.clone();
+    }
+    if let Some(replicas) = scale.pointer("/spec/replicas") {
+        set_pointer(&mut configuration, &paths.spec_replicas, replicas.clone());
+    }
+    Ok(configuration)
+}
+
 /// Sets what a JSON pointer names, making the objects on the way.
 fn set_pointer(object: &mut Value, pointer: &str, value: Value) {
     let mut place = object;

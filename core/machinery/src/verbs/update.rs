@@ -14,6 +14,7 @@ use triune_api::{
     status::Status,
     validation::{validate_object_meta, validate_object_meta_update},
 };
+use triune_schema::apply::keep_times_if_unchanged;
 use triune_store::types::{Change, ClaimChange, Expect, StoredObject, Write, WriteError};
 
 use super::{
@@ -93,6 +94,8 @@ impl Update<'_> {
         self.scope.authorize_create().await?;
         create(self.scope, self.dry_run, &|| {
             let mut object = (self.make)(&Value::Null)?;
+            metadata::complete_namespace(&mut object, self.scope.namespace())?;
+            metadata::check_name(&object, self.scope.name())?;
             meta::set_resource_version(&mut object, "");
             Ok(object)
         })
@@ -115,6 +118,7 @@ impl Update<'_> {
         metadata::finish_update(&old, &mut new, scope.strategy().uses_generation());
         metadata::dedup_owner_references(&scope.context, &mut new);
         self.validate(&old, &new)?;
+        keep_times_if_unchanged(&old, &mut new);
         let goes = self.goes_with(&old, &new);
         let write = self.write_of(stored, &old, new, goes);
         self.commit(stored, write, goes, &asked).await

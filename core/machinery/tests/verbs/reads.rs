@@ -32,9 +32,9 @@ async fn get() {
     let metadata = &object["metadata"];
     let expect = format!(
         "{{\"kind\":\"Thing\",\"apiVersion\":\"test.io/v1\",\"metadata\":{{\"resourceVersion\":{},\"creationTimestamp\":{},\
-         \"generation\":1,\"labels\":{{\"color\":\"red\"}},\"name\":\"a\",\"namespace\":\"n\",\"uid\":{}}},\"spec\":\
+         \"generation\":1,\"labels\":{{\"color\":\"red\"}},\"managedFields\":{},\"name\":\"a\",\"namespace\":\"n\",\"uid\":{}}},\"spec\":\
          {{\"color\":\"red\",\"size\":0}}}}\n",
-        metadata["resourceVersion"], metadata["creationTimestamp"], metadata["uid"]
+        metadata["resourceVersion"], metadata["creationTimestamp"], metadata["managedFields"], metadata["uid"]
     );
     assert_eq!(text(&world, &format!("GET {THINGS}/a")).await, (200, expect.clone()));
     let revision = metadata["resourceVersion"].as_str().unwrap_or_default();

@@ -17,12 +17,13 @@ use triune_api::{
 };
 use triune_env::{BoxFuture, Entropy, Env};
 use triune_machinery::{
-    authorization::AlwaysAllow,
+    authorization::{AlwaysAllow, Authorizer},
     body::{Body, Response},
     context::{Context, UserInfo},
     handler::{Handler, Request, RequestBody},
     registry::{
-        Column, CustomHandler, DependentsPolicy, NotImplemented, Resource, ScalePaths, Serving, Strategy, Subresource,
+        Column, CustomHandler, DependentsPolicy, NotImplemented, ResetFields, Resource, ScalePaths, Serving, Strategy,
+        Subresource,
     },
     request_info::request_info,
     resources::{InstalledVersion, Resources},
@@ -36,6 +37,8 @@ use triune_store::{Store, StoreOptions};
 pub struct World {
     pub env: Env,
     pub handler: Arc<ResourceHandler>,
+    /// Asked by verbs whether a user may do more than the request says.
+    pub authorizer: Arc<dyn Authorizer>,
 }
 
 /// The plain kind: generation, a status, a selectable field.
@@ -99,6 +102,14 @@ impl Strategy for Things {
     fn uses_generation(&self) -> bool {
         true
     }
+    fn defaults(&self, object: &mut Value) {
+        if object.get("spec").is_some_and(|spec| spec.get("color").is_none()) && meta::name(object) == "defaulted" {
+            object["spec"]["color"] = json!("grey");
+        }
+    }
+    fn reset_fields(&self) -> ResetFields {
+        ResetFields::These(&[&["status"]])
+    }
     fn prepare_for_create(&self, _: &Context, object: &mut Value) {
         object.as_object_mut().map(|map| map.remove("status"));
     }
@@ -125,6 +136,9 @@ impl Strategy for Things {
 
 impl Strategy for ThingStatus {
     plain_table!();
+    fn reset_fields(&self) -> ResetFields {
+        ResetFields::These(&[&["spec"]])
+    }
     fn prepare_for_update(&self, _: &Context, old: &Value, new: &mut Value) {
         keep(old, new, "spec");
     }
@@ -324,7 +338,7 @@ impl World {
         let storage = triune_storage::memory(env.clone());
         let store = Store::open(env.clone(), storage, StoreOptions::default()).await.expect("memory opens");
         let handler = ResourceHandler::new(registry(), store, Arc::new(NotFound));
-        let world = World { env, handler };
+        let world = World { env, handler, authorizer: Arc::new(AlwaysAllow) };
         world
             .check("POST /api/v1/namespaces", json!({"metadata": {"name": "n"}}), "201 Namespace {metadata:{name:n}}")
             .await;
@@ -350,7 +364,7 @@ impl World {
             info: request_info(&method, path, query).expect("a path"),
             query: query.into(),
             user: Arc::new(UserInfo::default()),
-            authorizer: Arc::new(AlwaysAllow),
+            authorizer: self.authorizer.clone(),
             audit_id: String::new(),
             received: now,
             deadline: None,
@@ -438,7 +452,7 @@ pub fn plain(value: &Value) -> String {
     let mut shown = value.clone();
     meta::remove_type(&mut shown);
     if shown.get("metadata").is_some() {
-        for field in ["uid", "resourceVersion", "creationTimestamp", "namespace"] {
+        for field in ["uid", "resourceVersion", "creationTimestamp", "namespace", "managedFields"] {
             meta::remove(&mut shown, field);
         }
         if meta::deletion_timestamp(&shown).is_some() {

@@ -379,8 +379,8 @@ async fn patches() {
         )
         .await;
     let text = "415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: \
-                application/json-patch+json, application/merge-patch+json";
-    world.check(&format!("{merge}\ncontent-type: application/apply-patch+yaml"), json!({}), text).await;
+                application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+    world.check(&format!("{merge}\ncontent-type: text/plain"), json!({}), text).await;
     world.check(&format!("{merge}\ncontent-type: application/strategic-merge-patch+json"), json!({}), text).await;
     world.check(&format!("PATCH {THINGS}/b"), json!({}), r#"404 NotFound: things.test.io "b" not found"#).await;
     let (code, _) = world.ask(&merge, json!({"kind": "Other"})).await;
@@ -407,10 +407,11 @@ async fn strategic_patches() {
     world.check(patch, json!("[]"), "400 BadRequest: Invalid JSON document").await;
     world
         .check(
-            &patch.replace("strategic-merge-patch+json", "apply-patch+yaml"),
+            &patch.replace("application/strategic-merge-patch+json", "text/plain"),
             json!({}),
             "415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: \
-             application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json",
+             application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
+             application/apply-patch+yaml",
         )
         .await;
     let strict = "PATCH /api/v1/namespaces/n/services/s?fieldValidation=Strict";

@@ -10,10 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -25,17 +22,17 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/clientcmd"
+
+	"triune.dev/tests/clients/go/daemon"
 )
 
 const (
 	namespace = "default"
 	writers   = 4
 	names     = 25 // of each writer
-	patience  = 90 * time.Second
 
 	// Long enough for an informer to come back after a start of the daemon, short enough to wait for.
-	compactionInterval = "15s"
+	compaction = "--etcd-compaction-interval=15s"
 )
 
 func main() {
@@ -56,15 +53,15 @@ func run(triune string, changes int, seed uint64) error {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	server, err := newServer(triune, folder)
+	server, err := daemon.New(triune, folder, compaction)
 	if err != nil {
 		return err
 	}
-	if err := server.start(); err != nil {
+	if err := server.Start(); err != nil {
 		return err
 	}
-	defer server.end(syscall.SIGKILL)
-	client, err := server.client()
+	defer server.End(syscall.SIGKILL)
+	client, err := server.Client()
 	if err != nil {
 		return err
 	}
@@ -92,15 +89,15 @@ func run(triune string, changes int, seed uint64) error {
 		if signal == 0 {
 			break
 		}
-		if err := server.end(signal); err != nil {
+		if err := server.End(signal); err != nil {
 			return err
 		}
-		if err := server.start(); err != nil {
+		if err := server.Start(); err != nil {
 			return err
 		}
 	}
 	// Changes go on until the log behind the informer is compacted, and a little longer.
-	if err := eventually(func() error {
+	if err := daemon.Eventually(func() error {
 		if err := write(client, written, choices, writers); err != nil {
 			return err
 		}
@@ -111,13 +108,13 @@ func run(triune string, changes int, seed uint64) error {
 	if err := write(client, written, choices, 10*writers); err != nil {
 		return err
 	}
-	if err := eventually(func() error { return compare(written, seen) }); err != nil {
+	if err := daemon.Eventually(func() error { return compare(written, seen) }); err != nil {
 		return err
 	}
-	if err := eventually(func() error { return sameState(client, informer) }); err != nil {
+	if err := daemon.Eventually(func() error { return sameState(client, informer) }); err != nil {
 		return err
 	}
-	fmt.Printf("%d changes seen once each, in order, over %d starts of the daemon and a compaction\n", written.total(), server.starts)
+	fmt.Printf("%d changes seen once each, in order, over %d starts of the daemon and a compaction\n", written.total(), server.Starts)
 	return nil
 }
 
@@ -267,7 +264,7 @@ func write(client kubernetes.Interface, written *ledger, choices *choices, chang
 }
 
 func change(client kubernetes.Interface, written *ledger, random *rand.Rand, objects map[string]*corev1.ConfigMap, writer int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), daemon.Patience)
 	defer cancel()
 	configMaps := client.CoreV1().ConfigMaps(namespace)
 	name := fmt.Sprintf("informer-%d-%d", writer, random.IntN(names))
@@ -319,72 +316,4 @@ func sameState(client kubernetes.Interface, informer cache.SharedIndexInformer) 
 		}
 	}
 	return nil
-}
-
-func eventually(check func() error) error {
-	deadline := time.Now().Add(patience)
-	for {
-		err := check()
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-}
-
-// server is the daemon, on one port over all of its starts.
-type server struct {
-	triune, folder string
-	port           int
-	process        *exec.Cmd
-	starts         int
-}
-
-func newServer(triune, folder string) (*server, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	defer listener.Close()
-	return &server{triune: triune, folder: folder, port: listener.Addr().(*net.TCPAddr).Port}, nil
-}
-
-func (s *server) kubeconfig() string { return filepath.Join(s.folder, "admin.kubeconfig") }
-
-func (s *server) start() error {
-	s.process = exec.Command(s.triune, "serve", "--data-dir", s.folder, "--secure-port", strconv.Itoa(s.port),
-		"--die-with-parent", "--etcd-compaction-interval="+compactionInterval)
-	s.process.Stderr = os.Stderr
-	if err := s.process.Start(); err != nil {
-		return err
-	}
-	s.starts++
-	return eventually(func() error {
-		client, err := s.client()
-		if err != nil {
-			return err
-		}
-		_, err = client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(context.Background())
-		return err
-	})
-}
-
-func (s *server) end(signal syscall.Signal) error {
-	if err := s.process.Process.Signal(signal); err != nil {
-		return err
-	}
-	err := s.process.Wait()
-	if signal == syscall.SIGTERM && err != nil {
-		return fmt.Errorf("asked to end, the daemon said: %w", err)
-	}
-	return nil
-}
-
-func (s *server) client() (*kubernetes.Clientset, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", s.kubeconfig())
-	if err != nil {
-		return nil, err
-	}
-	config.QPS, config.Burst = 10_000, 10_000
-	return kubernetes.NewForConfig(config)
 }
