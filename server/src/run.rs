@@ -134,7 +134,8 @@ async fn make_chain(
         watch_termination_grace: settings.watch_termination_grace,
     };
     let hostname = pki::hostname();
-    let config = ChainConfig { server, settings: settings.kube, store, advertise, hostname, authentication };
+    let settings = settings.kube;
+    let config = ChainConfig { server, settings, store, advertise, hostname, authentication, descriptions: None };
     create_server_chain(storage, config).await.map_err(|error| Failure::run(error.to_string()))
 }
 

@@ -78,6 +78,7 @@ async fn serve_once(process: &Process, settings: &ServerSettings, storage: Arc<d
         advertise: (process.ip, PORT),
         hostname: process.name.clone(),
         authentication: BTreeMap::new(),
+        descriptions: None,
     };
     let prepared = create_server_chain(storage, config).await.map_err(|error| error.to_string())?;
     prepared.run(vec![listener], process.stop.clone()).await.map_err(|error| error.to_string())

@@ -15,7 +15,7 @@ use triune_machinery::{
     generic_server::{PreparedServer, ServerConfig},
     openapi::RegistryOpenApi,
 };
-use triune_schema::FactsError;
+use triune_schema::{FactsError, openapi::Descriptions};
 use triune_store::{Store, StoreOptions, types::ReadError};
 
 /// What a chain is made from, besides storage.
@@ -32,6 +32,8 @@ pub struct ChainConfig {
     pub hostname: String,
     /// Entries of the config map `extension-apiserver-authentication`, such as `client-ca-file`.
     pub authentication: BTreeMap<String, String>,
+    /// Makes prose of types for OpenAPI documents, if there is any.
+    pub descriptions: Option<fn() -> Descriptions>,
 }
 
 /// Why there is no chain.
@@ -57,7 +59,9 @@ pub async fn create_server_chain(storage: Arc<dyn Storage>, config: ChainConfig)
     let store = Store::open(config.server.env.clone(), storage, config.store.clone()).await?;
     let facts = triune_kube::catalog::facts()?;
     let kube = kube_server::create(&facts, &store, &config)?;
-    let openapi = RegistryOpenApi::new(facts, vec![kube.resources.clone()]);
+    let (major, minor) = config.server.version.numbers();
+    let version = format!("{major}.{minor}");
+    let openapi = RegistryOpenApi::new(facts, vec![kube.resources.clone()], version, config.descriptions);
     let server = ServerConfig { openapi: Some(Arc::new(openapi)), ..config.server };
     collect_store_figures(&server, &store);
     store.start_maintenance();

@@ -163,7 +163,7 @@ impl GenericApiServer {
         install_version(&config.version, &mut self.routes);
         install_metrics(&mut self.routes, metrics.clone());
         if let Some(source) = config.openapi.clone() {
-            openapi::install(source, &mut self.routes);
+            openapi::install(&source, &mut self.routes, &gathered.listed);
         }
         gathered.listed.extend_from_slice(self.routes.listed());
         install_index(&mut self.routes, gathered.listed, discovery.clone());

@@ -1,21 +1,25 @@
-//! `/openapi/v3`: an index of documents by group version, and the documents (KEP-2896).
+//! `/openapi/v2`, one document of everything, and `/openapi/v3`, an index of documents by group version (KEP-2896), in JSON
+//! and in protobuf (kube-openapi `pkg/handler`, `pkg/handler3`).
 //!
 //! The index names each document with a hash of its bytes; a client that asks with the right hash may keep the answer for
-//! ever. Documents are made when they are first asked for and made again only for group versions that have changed.
-//! Invariant: equal ETags mean equal bytes.
+//! ever. Both forms of a document have the hash of its JSON: `Vary` tells them apart. Invariant: equal ETags mean equal
+//! bytes in equal forms.
+//!
+//! Deliberately absent: ranges of bytes; who asks for some gets everything, as HTTP allows.
+
+mod registry;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
+use triune_api::time;
 use triune_env::BoxFuture;
-use triune_schema::{
-    Facts,
-    openapi::{ServedResource, ServedSubresource, group_version_document, group_version_path},
-};
 
 use crate::{
     accept::{accept_header, parse_accept},
@@ -23,132 +27,103 @@ use crate::{
     context::Context,
     discovery::etag_of,
     handler::{Handler, Request},
-    registry::Resource,
-    resources::{InstalledVersion, Resources},
-    respond::{json_response, text_response},
+    respond::{bytes_response, json_response},
     routes::Routes,
 };
 
-const ROOT: &str = "/openapi/v3";
-const SECONDS_OF_A_YEAR: u64 = 365 * 24 * 60 * 60;
+pub use registry::{DOCUMENTS_BYTES_MAX, RegistryOpenApi};
 
-/// A document and its ETag, without quotes.
+const V2: &str = "/openapi/v2";
+const V3: &str = "/openapi/v3";
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Subtypes of `application` in which documents come; the first form is that of clients that accept anything.
+const V2_FORMS: [(&str, Form); 3] = [
+    ("json", Form::Json),
+    ("com.github.proto-openapi.spec.v2@v1.0+protobuf", Form::Protobuf),
+    ("com.github.proto-openapi.spec.v2.v1.0+protobuf", Form::Protobuf),
+];
+const V3_FORMS: [(&str, Form); 3] = [
+    ("json", Form::Json),
+    ("com.github.proto-openapi.spec.v3.v1.0+protobuf", Form::Protobuf),
+    ("com.github.proto-openapi.spec.v3@v1.0+protobuf", Form::Protobuf),
+];
+
+/// How a document is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Form {
+    /// JSON.
+    Json,
+    /// A message of gnostic's.
+    Protobuf,
+}
+
+/// A document in one form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenApiDocument {
-    /// JSON.
-    pub json: Bytes,
-    /// Hash of the bytes.
+    /// The document.
+    pub bytes: Bytes,
+    /// Hash of its JSON, without quotes.
     pub etag: String,
+    /// When it was made.
+    pub modified: SystemTime,
 }
 
-/// Where OpenAPI documents come from.
+/// Where OpenAPI documents come from. `now` is wall time, for documents that have to be made.
 pub trait OpenApiSource: Send + Sync + 'static {
+    /// Told once, before any question, which plain paths are served.
+    fn serves(&self, paths: &[String]);
+    /// The v2 document.
+    fn v2(&self, form: Form, now: SystemTime) -> OpenApiDocument;
     /// Paths (such as `api/v1`, `apis/apps/v1`) and ETags of all v3 documents there are now.
-    fn index(&self) -> BTreeMap<String, String>;
+    fn index(&self, now: SystemTime) -> BTreeMap<String, String>;
     /// The v3 document of a path, if there is one now.
-    fn document(&self, path: &str) -> Option<OpenApiDocument>;
+    fn v3(&self, path: &str, form: Form, now: SystemTime) -> Option<OpenApiDocument>;
 }
 
-/// Documents of what some registries serve, made from the facts of types.
-pub struct RegistryOpenApi {
-    facts: Arc<Facts>,
-    registries: Vec<Arc<Resources>>,
-    /// By path, with the version that each was made from.
-    made: Mutex<BTreeMap<String, (Arc<InstalledVersion>, OpenApiDocument)>>,
+/// Serves the documents of a source. `listed` are the paths that other servers of the chain have.
+pub fn install(source: &Arc<dyn OpenApiSource>, routes: &mut Routes, listed: &[String]) {
+    source.serves(&[listed, routes.listed()].concat());
+    routes.handle(V2, Arc::new(Whole(source.clone())));
+    routes.handle(V3, Arc::new(Index(source.clone())));
+    routes.handle_prefix(format!("{V3}/"), Arc::new(Documents(source.clone())));
 }
 
-impl RegistryOpenApi {
-    /// Nothing is made yet.
-    pub fn new(facts: Arc<Facts>, registries: Vec<Arc<Resources>>) -> RegistryOpenApi {
-        RegistryOpenApi { facts, registries, made: Mutex::default() }
-    }
+struct Whole(Arc<dyn OpenApiSource>);
 
-    fn versions(&self) -> BTreeMap<String, Arc<InstalledVersion>> {
-        let mut versions = BTreeMap::new();
-        for registry in &self.registries {
-            for installed in registry.load().versions() {
-                versions.entry(group_version_path(&installed.group_version)).or_insert_with(|| installed.clone());
+impl Handler for Whole {
+    fn handle(self: Arc<Self>, context: Arc<Context>, request: Request) -> BoxFuture<'static, Response> {
+        let headers = request.headers();
+        let mut response = match negotiate(headers, &V2_FORMS) {
+            None => empty(StatusCode::NOT_ACCEPTABLE),
+            Some(form) => {
+                let document = self.0.v2(form, context.env.clock.wall());
+                serve(headers, content_type(&V2_FORMS, form), &document)
             }
-        }
-        versions
+        };
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        Box::pin(std::future::ready(response))
     }
-
-    fn document_of(&self, path: &str, installed: &Arc<InstalledVersion>) -> OpenApiDocument {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
-        if let Some((from, document)) = made
-            && Arc::ptr_eq(&from, installed)
-        {
-            return document;
-        }
-        let served: Vec<ServedResource> = installed.resources.iter().map(|resource| served(resource)).collect();
-        let value = group_version_document(&self.facts, &installed.group_version, &served);
-        // A tree always has a JSON form.
-        let json = Bytes::from(serde_json::to_vec(&value).unwrap_or_default());
-        let document = OpenApiDocument { etag: etag_of(&json), json };
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.insert(path.to_owned(), (installed.clone(), document.clone()));
-        document
-    }
-}
-
-impl OpenApiSource for RegistryOpenApi {
-    fn index(&self) -> BTreeMap<String, String> {
-        let versions = self.versions();
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).retain(|path, _| versions.contains_key(path));
-        versions
-            .into_iter()
-            .map(|(path, installed)| {
-                let etag = self.document_of(&path, &installed).etag;
-                (path, etag)
-            })
-            .collect()
-    }
-
-    fn document(&self, path: &str) -> Option<OpenApiDocument> {
-        let installed = self.versions().remove(path)?;
-        Some(self.document_of(path, &installed))
-    }
-}
-
-fn served(resource: &Resource) -> ServedResource {
-    let subresource = |(name, subresource): (&String, &crate::registry::Subresource)| ServedSubresource {
-        name: name.clone(),
-        gvk: subresource.gvk.clone(),
-        verbs: subresource.verbs.clone(),
-    };
-    ServedResource {
-        name: resource.name.clone(),
-        gvk: resource.gvk.clone(),
-        namespaced: resource.namespaced,
-        verbs: resource.verbs.clone(),
-        subresources: resource.subresources.iter().map(subresource).collect(),
-        answers_delete_with_object: resource.strategy.returns_deleted_object(),
-        schemas: None,
-    }
-}
-
-/// Serves the index and the documents of a source.
-pub fn install(source: Arc<dyn OpenApiSource>, routes: &mut Routes) {
-    routes.handle(ROOT, Arc::new(Index(source.clone())));
-    routes.handle_prefix(format!("{ROOT}/"), Arc::new(Documents(source)));
 }
 
 struct Index(Arc<dyn OpenApiSource>);
 
 impl Handler for Index {
-    fn handle(self: Arc<Self>, _: Arc<Context>, request: Request) -> BoxFuture<'static, Response> {
-        let paths: serde_json::Map<String, serde_json::Value> = self
-            .0
-            .index()
-            .into_iter()
-            .map(|(path, etag)| {
-                let url = serde_json::json!({ "serverRelativeURL": url_of(&path, &etag) });
-                (path, url)
-            })
-            .collect();
+    fn handle(self: Arc<Self>, context: Arc<Context>, request: Request) -> BoxFuture<'static, Response> {
+        let url = |(path, etag): (String, String)| {
+            let url = serde_json::json!({ "serverRelativeURL": url_of(&path, &etag) });
+            (path, url)
+        };
+        let paths: serde_json::Map<String, serde_json::Value> =
+            self.0.index(context.env.clock.wall()).into_iter().map(url).collect();
+        // A tree always has a JSON form.
         let json = Bytes::from(serde_json::to_vec(&serde_json::json!({ "paths": paths })).unwrap_or_default());
         let etag = etag_of(&json);
-        Box::pin(std::future::ready(with_etag(request.headers(), &OpenApiDocument { json, etag })))
+        let mut response = json_response(200, json);
+        set(&mut response, header::ETAG, &format!("\"{etag}\""));
+        if matches_etag(request.headers(), &etag) {
+            response = not_modified(&response);
+        }
+        Box::pin(std::future::ready(response))
     }
 }
 
@@ -156,27 +131,22 @@ struct Documents(Arc<dyn OpenApiSource>);
 
 impl Documents {
     fn answer(&self, context: &Context, request: &Request) -> Response {
-        let path = context.info.path.strip_prefix(ROOT).unwrap_or("").trim_start_matches('/');
-        if !accepts_json(request.headers()) {
-            return empty(StatusCode::NOT_ACCEPTABLE);
-        }
-        let Some(document) = self.0.document(path) else { return text_response(404, "404 page not found\n") };
+        let path = context.info.path.strip_prefix(V3).unwrap_or("").trim_start_matches('/');
+        let now = context.env.clock.wall();
+        let Some(form) = negotiate(request.headers(), &V3_FORMS) else { return empty(StatusCode::NOT_ACCEPTABLE) };
+        let Some(document) = self.0.v3(path, form, now) else { return empty(StatusCode::NOT_FOUND) };
         let hash = form_urlencoded::parse(context.query.as_bytes()).find(|(key, _)| key == "hash");
         let hash = hash.map(|(_, hash)| hash).filter(|hash| !hash.is_empty());
         if hash.as_ref().is_some_and(|hash| **hash != document.etag) {
             let mut response = empty(StatusCode::MOVED_PERMANENTLY);
-            if let Ok(location) = HeaderValue::from_str(&url_of(path, &document.etag)) {
-                response.headers_mut().insert(header::LOCATION, location);
-            }
+            set(&mut response, header::LOCATION, &url_of(path, &document.etag));
             return response;
         }
-        let mut response = with_etag(request.headers(), &document);
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        let mut response = serve(request.headers(), content_type(&V3_FORMS, form), &document);
         if hash.is_some() {
-            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
-            if let Some(expires) = in_a_year(context) {
-                response.headers_mut().insert(header::EXPIRES, expires);
-            }
+            set(&mut response, header::CACHE_CONTROL, "public, immutable");
+            let then = time::from_system(now + A_YEAR);
+            set(&mut response, header::EXPIRES, &then.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string());
         }
         response
     }
@@ -184,35 +154,74 @@ impl Documents {
 
 impl Handler for Documents {
     fn handle(self: Arc<Self>, context: Arc<Context>, request: Request) -> BoxFuture<'static, Response> {
-        Box::pin(std::future::ready(self.answer(&context, &request)))
+        let mut response = self.answer(&context, &request);
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        Box::pin(std::future::ready(response))
     }
 }
 
 fn url_of(path: &str, etag: &str) -> String {
-    format!("{ROOT}/{path}?hash={etag}")
+    format!("{V3}/{path}?hash={etag}")
 }
 
-/// Only JSON is offered: who asks for protobuf alone is told so.
-fn accepts_json(headers: &HeaderMap) -> bool {
+/// The form that a client likes best of those there are.
+fn negotiate(headers: &HeaderMap, forms: &[(&str, Form)]) -> Option<Form> {
     let header = accept_header(headers);
-    header.is_empty()
-        || parse_accept(header)
-            .iter()
-            .any(|clause| matches!(clause.kind, "application" | "*") && matches!(clause.subtype, "json" | "*"))
+    let header = if header.is_empty() { "*/*" } else { header };
+    parse_accept(header).iter().filter(|clause| matches!(clause.kind, "application" | "*")).find_map(|clause| {
+        let found = forms.iter().find(|(subtype, _)| clause.subtype == "*" || clause.subtype == *subtype);
+        found.map(|(_, form)| *form)
+    })
 }
 
-fn with_etag(headers: &HeaderMap, document: &OpenApiDocument) -> Response {
-    let quoted = format!("\"{}\"", document.etag);
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| {
-        value
-            .to_str()
-            .is_ok_and(|text| text == "*" || text.split(',').any(|tag| tag.trim().trim_start_matches("W/") == quoted))
-    });
-    let mut response = if known { empty(StatusCode::NOT_MODIFIED) } else { json_response(200, document.json.clone()) };
-    if let Ok(etag) = HeaderValue::from_str(&quoted) {
-        response.headers_mut().insert(header::ETAG, etag);
+/// What an answer in this form is called: never by the name with an `@`, which is no media type.
+fn content_type(forms: &[(&str, Form)], form: Form) -> String {
+    let found = forms.iter().find(|(subtype, of)| *of == form && !subtype.contains('@'));
+    format!("application/{}", found.map_or("json", |(subtype, _)| subtype))
+}
+
+/// The document, or 304 if the client has it: the hash counts, and without one the time.
+fn serve(headers: &HeaderMap, content_type: String, document: &OpenApiDocument) -> Response {
+    let modified = time::from_system(document.modified);
+    let mut response = bytes_response(200, "", document.bytes.clone());
+    set(&mut response, header::CONTENT_TYPE, &content_type);
+    set(&mut response, header::ETAG, &format!("\"{}\"", document.etag));
+    let known = if headers.contains_key(header::IF_NONE_MATCH) {
+        matches_etag(headers, &document.etag)
+    } else {
+        let since = headers.get(header::IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
+        since.and_then(http_date).is_some_and(|since| modified.as_second() <= since.as_second())
+    };
+    if known {
+        return not_modified(&response);
     }
+    set(&mut response, header::LAST_MODIFIED, &modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
     response
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text).ok()
+}
+
+fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
+    let quoted = format!("\"{etag}\"");
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    known.is_some_and(|text| text == "*" || text.split(',').any(|tag| tag.trim().trim_start_matches("W/") == quoted))
+}
+
+/// 304 with the ETag of what would have been answered.
+fn not_modified(response: &Response) -> Response {
+    let mut answer = empty(StatusCode::NOT_MODIFIED);
+    if let Some(etag) = response.headers().get(header::ETAG) {
+        answer.headers_mut().insert(header::ETAG, etag.clone());
+    }
+    answer
+}
+
+fn set(response: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
 }
 
 fn empty(status: StatusCode) -> Response {
@@ -221,55 +230,5 @@ fn empty(status: StatusCode) -> Response {
     response
 }
 
-/// The moment a year from now as RFC 1123 prints it.
-fn in_a_year(context: &Context) -> Option<HeaderValue> {
-    let then = context.env.clock.wall() + std::time::Duration::from_secs(SECONDS_OF_A_YEAR);
-    let then = jiff::Timestamp::try_from(then).ok()?;
-    HeaderValue::from_str(&then.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string()).ok()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing;
-
-    struct One;
-
-    impl OpenApiSource for One {
-        fn index(&self) -> BTreeMap<String, String> {
-            BTreeMap::from([("apis/apps/v1".to_owned(), "AB".to_owned())])
-        }
-        fn document(&self, path: &str) -> Option<OpenApiDocument> {
-            let document = OpenApiDocument { json: Bytes::from_static(b"{}"), etag: "AB".into() };
-            (path == "apis/apps/v1").then_some(document)
-        }
-    }
-
-    async fn check(uri: &str, header: (&'static str, &'static str), code: u16, body: &str, location: Option<&str>) {
-        let mut routes = Routes::default();
-        install(Arc::new(One), &mut routes);
-        let (context, mut request) = testing::request("GET", uri);
-        request.headers_mut().insert(header.0, HeaderValue::from_static(header.1));
-        let (_, handler) = routes.find(&context.info.path).expect("a route");
-        let mut response = handler.clone().handle(context, request).await;
-        let Body::Chunks(chunks) = response.body_mut() else { panic!("a stream") };
-        let found = String::from_utf8(chunks.pop_front().unwrap_or_default().to_vec()).expect("text");
-        assert_eq!((response.status().as_u16(), found.as_str()), (code, body), "{uri}");
-        let found = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-        assert_eq!(found, location, "{uri}");
-    }
-
-    #[tokio::test]
-    async fn index_and_documents() {
-        let index = r#"{"paths":{"apis/apps/v1":{"serverRelativeURL":"/openapi/v3/apis/apps/v1?hash=AB"}}}"#;
-        let json = ("accept", "application/json");
-        check("/openapi/v3", json, 200, index, None).await;
-        check("/openapi/v3/apis/apps/v1", json, 200, "{}", None).await;
-        check("/openapi/v3/apis/apps/v1?hash=AB", json, 200, "{}", None).await;
-        check("/openapi/v3/apis/apps/v1?hash=AC", json, 301, "", Some("/openapi/v3/apis/apps/v1?hash=AB")).await;
-        check("/openapi/v3/apis/apps/v1", ("if-none-match", "\"AB\""), 304, "", None).await;
-        check("/openapi/v3/apis/apps/v1", ("if-none-match", "\"AC\""), 200, "{}", None).await;
-        check("/openapi/v3/apis/apps/v1", ("accept", "application/x"), 406, "", None).await;
-        check("/openapi/v3/apis/apps/v2", json, 404, "404 page not found\n", None).await;
-    }
-}
+mod tests;

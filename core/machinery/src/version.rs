@@ -34,11 +34,15 @@ impl Default for VersionInfo {
 }
 
 impl VersionInfo {
+    /// The first two numbers of the version, such as 1 and 37.
+    pub fn numbers(&self) -> (&str, &str) {
+        let mut numbers = self.git_version.trim_start_matches('v').split('.');
+        (numbers.next().unwrap_or("1"), numbers.next().unwrap_or("37"))
+    }
+
     /// The document of `/version`, indented as the reference's.
     pub fn to_json(&self) -> Vec<u8> {
-        let numbers = self.git_version.trim_start_matches('v');
-        let mut numbers = numbers.split('.');
-        let (major, minor) = (numbers.next().unwrap_or("1"), numbers.next().unwrap_or("37"));
+        let (major, minor) = self.numbers();
         let previous =
             minor.parse::<u32>().map_or_else(|_| minor.to_owned(), |minor| minor.saturating_sub(1).to_string());
         let fields = [

@@ -45,7 +45,8 @@ fn main() {
             answers_delete_with_object: true,
             schemas: None,
         };
-        openapi::group_version_document(&facts, &GroupVersion::new("", "v1"), &[resource]).to_string()
+        let source = openapi::Source { facts: &facts, version: "1.37", descriptions: None };
+        openapi::group_version_document(source, &GroupVersion::new("", "v1"), &[resource])
     });
 }
 

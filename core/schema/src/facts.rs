@@ -196,8 +196,17 @@ impl Facts {
 
     /// The type of a kind, also of `PodList`, `Scale`, `DeleteOptions` and the like.
     pub fn type_of(self: &Arc<Facts>, gvk: &GroupVersionKind) -> Option<TypeRef> {
-        let index = self.kinds.get(gvk).or_else(|| self.common_kinds.get(&gvk.kind))?;
-        Some(self.type_ref(*index))
+        Some(self.type_ref(self.index_of(gvk)?))
+    }
+
+    /// Index of a kind's type.
+    pub fn index_of(&self, gvk: &GroupVersionKind) -> Option<u32> {
+        self.kinds.get(gvk).or_else(|| self.common_kinds.get(&gvk.kind)).copied()
+    }
+
+    /// Group versions that have kinds, in the order of the table.
+    pub fn group_versions(&self) -> impl Iterator<Item = &GroupVersion> {
+        self.packages.iter().filter_map(|package| package.group_version.as_ref())
     }
 
     /// The type of an index.

@@ -1,22 +1,62 @@
-//! OpenAPI v3 documents, one for each group version, made from facts and the resources served.
+//! OpenAPI documents made from facts and from the resources served: v3 for each group version, v2 for all together.
 //!
-//! They say what the reference's say, without descriptions, without the deprecated `/watch/` paths and without media
-//! types that are not served (CBOR). `kubectl` looks up the `fieldValidation` parameter of PATCH operations, merge keys
-//! and fields in them.
+//! They say what the reference's say, without the prose of operations and parameters and without what is not served:
+//! CBOR, sharded lists. `kubectl` looks up the `fieldValidation` parameter of PATCH operations, merge keys and fields in
+//! them; generators of clients read the rest.
 //!
-//! Documents are large: build them on demand and cache their bytes.
+//! In reading order:
+//!
+//! - `operations`: paths and operations as both versions have them
+//! - `resources`: those of resources and their subresources
+//! - [`plain`]: those of paths that are no resources
+//! - `schemas`: the types that operations name, and what those are made of
+//! - `v3`, `v2`: documents in JSON
+//! - [`protobuf`]: documents in protobuf
+//!
+//! Documents are large: they are written piece by piece, and whoever asks for them keeps their bytes, not trees.
 
-mod paths;
+mod operations;
+pub mod plain;
+pub mod protobuf;
+mod resources;
 mod schemas;
+mod v2;
+mod v3;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use triune_api::names::{GroupVersion, GroupVersionKind};
 
 use crate::Facts;
 
-/// A resource as its OpenAPI document describes it.
+pub use v2::document as v2_document;
+pub use v3::{group_version_document, plain_document};
+
+/// What every document is made from.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The table of types.
+    pub facts: &'a Arc<Facts>,
+    /// What documents call their version, such as `1.37`.
+    pub version: &'a str,
+    /// Prose of types and fields, if there is any.
+    pub descriptions: Option<&'a Descriptions>,
+}
+
+/// Prose by name of the model, such as `io.k8s.api.core.v1.Pod`.
+pub type Descriptions = BTreeMap<String, Description>;
+
+/// Prose of a type.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Description {
+    /// Of the type itself.
+    pub text: String,
+    /// Of its fields, by their names in JSON.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// A resource as OpenAPI documents describe it.
 #[derive(Debug, Clone)]
 pub struct ServedResource {
     /// Plural, as in paths.
@@ -40,13 +80,13 @@ pub struct ServedResource {
 pub struct CustomSchemas {
     /// Component name of the object, such as `com.example.v1.Widget`; the list's is this and `List`.
     pub model: String,
-    /// The object's schema.
+    /// The object's schema, as v3 has it.
     pub object: Value,
-    /// The list's schema.
+    /// The list's schema, as v3 has it.
     pub list: Value,
 }
 
-/// A subresource as the OpenAPI document describes it.
+/// A subresource as OpenAPI documents describe it.
 #[derive(Debug, Clone)]
 pub struct ServedSubresource {
     /// Such as `status`.
@@ -55,23 +95,6 @@ pub struct ServedSubresource {
     pub gvk: GroupVersionKind,
     /// Of create, delete, get, patch, update.
     pub verbs: Vec<String>,
-}
-
-/// The document of `/openapi/v3/api/v1`, `/openapi/v3/apis/<group>/<version>`.
-pub fn group_version_document(facts: &Arc<Facts>, group_version: &GroupVersion, resources: &[ServedResource]) -> Value {
-    let mut schemas = schemas::Components::new(facts, group_version);
-    let paths = paths::paths(&mut schemas, group_version, resources);
-    json!({
-        "openapi": "3.0.0",
-        "info": { "title": "Kubernetes", "version": "unversioned" },
-        "paths": paths,
-        "components": {
-            "schemas": schemas.finish(),
-            "securitySchemes": { "BearerToken": {
-                "description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey",
-            } },
-        },
-    })
 }
 
 /// Path of a group version under `/openapi/v3/`: `api/v1`, `apis/apps/v1`.
@@ -83,13 +106,14 @@ pub fn group_version_path(group_version: &GroupVersion) -> String {
     }
 }
 
-/// The index at `/openapi/v3`: for each document its path (as [`group_version_path`] gives it) and a hash of its bytes,
-/// with which it may be cached for ever.
-pub fn index<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
-    let entry = |(path, hash): (&str, &str)| {
-        (path.to_string(), json!({ "serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}") }))
-    };
-    json!({ "paths": documents.into_iter().map(entry).collect::<Map<_, _>>() })
+fn capitalised(word: &str) -> String {
+    let mut characters = word.chars();
+    characters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(characters).collect()
+}
+
+fn uncapitalised(word: &str) -> String {
+    let mut characters = word.chars();
+    characters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(characters).collect()
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ pub async fn chain(server: ServerConfig) -> PreparedServer {
         advertise: (Ipv4Addr::new(10, 0, 0, 1).into(), 6443),
         hostname: "test".into(),
         authentication: std::collections::BTreeMap::new(),
+        descriptions: None,
         server,
     };
     let storage = triune_storage::memory(config.server.env.clone());

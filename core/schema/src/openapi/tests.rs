@@ -1,10 +1,23 @@
-//! Documents made of small tables of facts: paths, parameters, schemas, the index.
+//! Documents made of the facts: paths, parameters, schemas, references.
 
 use serde_json::json;
 use triune_api::names::{GroupVersion, GroupVersionKind};
 
-use super::*;
+use super::{plain::Plain, *};
 use crate::testing::BUILT_IN;
+
+fn source() -> Source<'static> {
+    Source { facts: &BUILT_IN, version: "1.37", descriptions: None }
+}
+
+fn v3(group_version: &GroupVersion, resources: &[ServedResource]) -> Value {
+    serde_json::from_slice(&group_version_document(source(), group_version, resources)).unwrap()
+}
+
+fn v2(resources: Vec<ServedResource>, plain: &[Plain]) -> Value {
+    let versions = [(GroupVersion::new("apps", "v1"), resources)];
+    serde_json::from_slice(&v2_document(source(), &versions, plain)).unwrap()
+}
 
 fn verbs(verbs: &str) -> Vec<String> {
     verbs.split(',').map(String::from).collect()
@@ -29,7 +42,7 @@ fn deployments() -> ServedResource {
 
 #[test]
 fn kubectl_finds_what_it_looks_up() {
-    let document = group_version_document(&BUILT_IN, &GroupVersion::new("apps", "v1"), &[deployments()]);
+    let document = v3(&GroupVersion::new("apps", "v1"), &[deployments()]);
     let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
     assert_eq!(
         patch["x-kubernetes-group-version-kind"],
@@ -55,13 +68,17 @@ fn every_reference_leads_to_a_schema() {
         list: json!({"type": "object", "properties": {"items": {"type": "array", "items": {"$ref": "#/components/schemas/com.example.v1.Widget"}}}}),
     });
     for resource in [deployments(), resource] {
-        let document = group_version_document(&BUILT_IN, &GroupVersion::new("apps", "v1"), &[resource]);
-        let mut references = Vec::new();
-        collect_references(&document, &mut references);
-        assert!(references.len() > 20);
-        for reference in references {
-            let pointer = reference.strip_prefix('#').unwrap();
-            assert!(document.pointer(pointer).is_some_and(Value::is_object), "{reference} leads nowhere");
+        let all = [Plain::Versions, Plain::Groups, Plain::Group("apps".into()), Plain::Version, Plain::IssuerKeys];
+        let documents =
+            [v3(&GroupVersion::new("apps", "v1"), std::slice::from_ref(&resource)), v2(vec![resource], &all)];
+        for document in documents {
+            let mut references = Vec::new();
+            collect_references(&document, &mut references);
+            assert!(references.len() > 20);
+            for reference in references {
+                let pointer = reference.strip_prefix('#').unwrap();
+                assert!(document.pointer(pointer).is_some_and(Value::is_object), "{reference} leads nowhere");
+            }
         }
     }
 }
@@ -78,9 +95,62 @@ fn collect_references(value: &Value, references: &mut Vec<String>) {
 }
 
 #[test]
-fn the_index_names_documents_by_hash() {
-    let path = group_version_path(&GroupVersion::new("apps", "v1"));
-    assert_eq!(group_version_path(&GroupVersion::new("", "v1")), "api/v1");
-    let expected = json!({"paths": {"apis/apps/v1": {"serverRelativeURL": "/openapi/v3/apis/apps/v1?hash=AB12"}}});
-    assert_eq!(index([(path.as_str(), "AB12")]), expected);
+fn shared_parameters_stand_once() {
+    let document = v2(vec![deployments()], &[]);
+    let path = "/apis/apps/v1/namespaces/{namespace}/deployments";
+    let names = |parameters: &Value| -> Vec<String> {
+        let parameters = parameters.as_array().unwrap().iter();
+        let resolve = |parameter: &Value| match parameter["$ref"].as_str() {
+            Some(reference) => format!("&{}", document.pointer(&reference[1..]).unwrap()["name"].as_str().unwrap()),
+            None => parameter["name"].as_str().unwrap().to_string(),
+        };
+        parameters.map(resolve).collect()
+    };
+    let item = &document["paths"][path];
+    assert_eq!(names(&item["parameters"]), ["&namespace", "&pretty"]);
+    assert_eq!(names(&item["post"]["parameters"]), ["body", "dryRun", "&fieldManager", "fieldValidation"]);
+    let object = &document["paths"][format!("{path}/{{name}}")];
+    assert_eq!(names(&object["parameters"]), ["name", "&namespace", "&pretty"]);
+    let patch = ["&body", "dryRun", "&fieldManager", "fieldValidation", "&force"];
+    assert_eq!(names(&object["patch"]["parameters"]), patch);
+    assert_eq!(document["parameters"].as_object().unwrap().len(), 20);
+}
+
+#[test]
+fn custom_schemas_in_v2() {
+    let check = |schema: Value, expected: Value| {
+        let mut resource = deployments();
+        resource.schemas = Some(CustomSchemas { model: "x.W".into(), object: schema.clone(), list: json!({}) });
+        assert_eq!(v2(vec![resource], &[])["definitions"]["x.W"], expected, "{schema}");
+    };
+    check(json!({"type": "string", "default": "a"}), json!({"type": "string"}));
+    check(json!({"type": "string", "nullable": true}), json!({}));
+    check(
+        json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {}}),
+        json!({"x-kubernetes-preserve-unknown-fields": true}),
+    );
+    check(json!({"type": "array"}), json!({}));
+    check(
+        json!({"type": "object", "required": ["a", "b"], "properties": {"a": {"type": "integer", "nullable": true}, "b": {"anyOf": [{}], "type": "integer"}}}),
+        json!({"type": "object", "required": ["b"], "properties": {"a": {}, "b": {"type": "integer"}}}),
+    );
+    check(
+        json!({"properties": {"metadata": {"allOf": [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}], "default": {}}}}),
+        json!({"properties": {"metadata": {"$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}}}),
+    );
+}
+
+#[test]
+fn descriptions_stand_beside_what_they_describe() {
+    let fields = BTreeMap::from([("spec".to_string(), "What is wanted.".to_string())]);
+    let described = Description { text: "Pods in rows.".into(), fields };
+    let descriptions = Descriptions::from([("io.k8s.api.apps.v1.Deployment".to_string(), described)]);
+    let source = Source { descriptions: Some(&descriptions), ..source() };
+    let group_version = GroupVersion::new("apps", "v1");
+    let document = group_version_document(source, &group_version, &[deployments()]);
+    let document: Value = serde_json::from_slice(&document).unwrap();
+    let schema = &document["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"];
+    assert_eq!(schema["description"], "Pods in rows.");
+    assert_eq!(schema["properties"]["spec"]["description"], "What is wanted.");
+    assert_eq!(schema["properties"]["status"].get("description"), None);
 }

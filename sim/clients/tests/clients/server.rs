@@ -80,6 +80,7 @@ impl Server {
             advertise: (Ipv4Addr::new(10, 0, 0, 1).into(), 6443),
             hostname: "test".into(),
             authentication: BTreeMap::new(),
+            descriptions: None,
             server: ServerConfig {
                 env: env.clone(),
                 chain: ChainOptions::default(),
