@@ -2,11 +2,15 @@
 //! `cargo run -p triune-schema --example speed --config 'profile.dev.package."triune-schema".opt-level=3'`
 #![allow(clippy::disallowed_methods, reason = "an example may look at the clock")]
 
-use std::{hint::black_box, time::Instant};
+use std::{hint::black_box, sync::Arc, time::Instant};
 
 use serde_json::{Value, json};
 use triune_api::names::{GroupVersion, GroupVersionKind};
-use triune_schema::{Facts, openapi};
+use triune_schema::{
+    Facts, TypeRef,
+    apply::{FieldManager, FieldSet, MergeSchema, Versions},
+    openapi,
+};
 
 const TABLE: &str = include_str!("../../kube/facts/types.txt");
 
@@ -33,6 +37,7 @@ fn main() {
     measure("read protobuf", 1000, || declared.decode_protobuf(&message));
     let patch = json!({"spec": {"containers": [{"name": "c1", "image": "new"}], "$setElementOrder/containers": [{"name": "c0"}, {"name": "c1"}]}});
     measure("copy and merge a small patch", 1000, || declared.strategic_merge(pod.clone(), patch.clone()));
+    manage(&declared, &normal);
     measure("document of core/v1 with pods", 5, || {
         let gvk = GroupVersionKind::new("", "v1", "Pod");
         let verbs = ["create", "delete", "get", "list", "patch", "update", "watch"].map(String::from).to_vec();
@@ -48,6 +53,54 @@ fn main() {
         let source = openapi::Source { facts: &facts, version: "1.37", descriptions: None };
         openapi::group_version_document(source, &GroupVersion::new("", "v1"), &[resource])
     });
+}
+
+/// The one version of pods.
+struct Pods(MergeSchema);
+
+impl Versions for Pods {
+    fn schema(&self, _: &str) -> Option<MergeSchema> {
+        Some(self.0.clone())
+    }
+    fn convert(&self, _: &Value, _: &str) -> Option<Value> {
+        None
+    }
+    fn reset_fields(&self, _: &str) -> Option<Arc<FieldSet>> {
+        None
+    }
+}
+
+/// Who manages which field of a pod, after a create, a new status and applies.
+fn manage(declared: &TypeRef, pod: &Value) {
+    let pods = Pods(declared.clone().into());
+    let fields = FieldManager { api_version: "v1", subresource: "", versions: &pods, now: "2026-11-24T10:00:00Z" };
+    let written = |live: &Value, mut new: Value, manager: &str| {
+        fields.update(live, &mut new, manager);
+        new
+    };
+    let blank = json!({"apiVersion": "v1", "kind": "Pod"});
+    measure("copy and manage a create", 1000, || written(&blank, pod.clone(), "creator"));
+    let live = written(&blank, pod.clone(), "creator");
+    let mut running = live.clone();
+    running["status"]["phase"] = "Succeeded".into();
+    running["status"]["conditions"][1]["status"] = "False".into();
+    let live = written(&live, running.clone(), "kubelet");
+    running["status"]["phase"] = "Failed".into();
+    measure("copy (for comparison), managed", 1000, || running.clone());
+    measure("copy and manage an update", 1000, || written(&live, running.clone(), "kubelet"));
+    let mut applied = pod.clone();
+    applied.as_object_mut().expect("an object").remove("status");
+    let apply = |live: &Value, applied: &Value| {
+        fields.apply(live, applied, "applier", true, &|object| declared.normalise(object)).expect("it applies")
+    };
+    let live = apply(&live, &applied);
+    measure("apply what is there", 1000, || apply(&live, &applied));
+    applied["spec"]["containers"][0]["image"] = "other".into();
+    measure("apply another image", 1000, || apply(&live, &applied));
+    if let Some(labels) = applied.pointer_mut("/metadata/labels") {
+        *labels = json!({"app": "web"});
+    }
+    measure("apply without a label", 1000, || apply(&live, &applied));
 }
 
 /// Prints the mean of the best of ten batches: other work on the machine only adds.

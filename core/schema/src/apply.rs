@@ -169,7 +169,7 @@ impl FieldManager<'_> {
             let identity = self.identity(manager, Operation::Update);
             match managed.iter_mut().find(|entry| entry.is_of(identity)) {
                 Some(entry) => {
-                    entry.set = set.union(&entry.set);
+                    entry.set = std::mem::take(&mut entry.set).union(set);
                     entry.time = Some(self.now.into());
                     entry.unchanged = None;
                 }
@@ -260,12 +260,11 @@ impl Apply<'_> {
             ApplyError::failed(format!("failed to create typed live object ({}): {errors}", conflict::describe(live)))
         })?;
         let identity = field_manager.identity(manager, Operation::Apply);
-        let mut object = updater.apply(live, applied, &mut managed, identity, force)?;
-        let changed = !element::same(live, &object);
+        let merged = updater.apply(live, applied, &mut managed, identity, force)?;
         if let Some(at) = managed.iter().position(|entry| entry.is_of(identity)) {
             let entry = &mut managed[at];
             entry.lose(&UNMANAGED);
-            if changed {
+            if merged.is_some() {
                 entry.time = Some(field_manager.now.into());
             }
             if entry.set.is_empty() {
@@ -273,10 +272,14 @@ impl Apply<'_> {
             }
         }
         let written = entries::write(managed);
-        if changed {
-            self.check_types(&mut object)?;
-            default(&mut object);
-        }
+        let object = match merged {
+            Some(mut object) => {
+                self.check_types(&mut object)?;
+                default(&mut object);
+                object
+            }
+            None => live.clone(),
+        };
         Ok((object, written))
     }
 

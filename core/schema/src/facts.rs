@@ -249,6 +249,16 @@ impl Facts {
         self.flat[declared.flat.0 as usize..declared.flat.1 as usize].iter().map(|at| &self.fields[*at as usize])
     }
 
+    /// Positions of a type's fields as JSON shows them, sorted by name: for [`Facts::field_at`].
+    pub(crate) fn sorted_fields(&self, declared: &Type) -> &[u32] {
+        &self.flat[declared.flat.0 as usize..declared.flat.1 as usize]
+    }
+
+    /// The field at a position.
+    pub(crate) fn field_at(&self, at: u32) -> &Field {
+        &self.fields[at as usize]
+    }
+
     /// One of a type's fields as JSON shows them.
     pub fn json_field(&self, declared: &Type, name: &str) -> Option<&Field> {
         let flat = &self.flat[declared.flat.0 as usize..declared.flat.1 as usize];

@@ -32,14 +32,20 @@ impl<'a> Changes<'a> {
 
     fn push(&mut self, element: PathElement<'a>, own: Own, below: Changes<'a>) {
         let Changes { removed, modified, added } = below;
-        if own.removed || !removed.is_empty() {
-            self.removed.push(element.clone(), own.removed, removed);
-        }
-        if own.modified || !modified.is_empty() {
-            self.modified.push(element.clone(), own.modified, modified);
-        }
-        if own.added || !added.is_empty() {
-            self.added.push(element, own.added, added);
+        let mut element = Some(element);
+        let parts = [
+            (&mut self.removed, own.removed, removed),
+            (&mut self.modified, own.modified, modified),
+            (&mut self.added, own.added, added),
+        ];
+        let mut left = parts.iter().filter(|(_, own, below)| *own || !below.is_empty()).count();
+        for (set, own, below) in parts.into_iter().filter(|(_, own, below)| *own || !below.is_empty()) {
+            left -= 1;
+            // The last one may have it.
+            let step = if left == 0 { element.take() } else { element.clone() };
+            if let Some(step) = step {
+                set.push(step, own, below);
+            }
         }
     }
 }
@@ -148,6 +154,7 @@ impl Walk {
     ) {
         let mut lefts = left.into_iter().flatten().peekable();
         let mut rights = right.into_iter().flatten().peekable();
+        let mut fields = map.fields();
         while let Some((key, left, right)) = next_pair(&mut lefts, &mut rights) {
             // Equal scalars need no type.
             match (left, right) {
@@ -159,7 +166,7 @@ impl Walk {
             }
             let mark = self.errors.mark();
             let mut below = Changes::default();
-            let own = self.visit(map.field(key).0, left, right, &mut below);
+            let own = self.visit(fields.seek(key).0, left, right, &mut below);
             self.errors.below(mark, || format!(".{key}"));
             changes.push(PathElement::Field(key.as_str().into()), own, below);
         }

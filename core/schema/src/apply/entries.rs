@@ -272,7 +272,8 @@ pub(super) fn cap(entries: &mut Vec<Entry<'_>>) {
             gone[at] = true;
             left -= 1;
         }
-        entries[bucket].set = set.union(&entries[bucket].set);
+        let held = std::mem::take(&mut entries[bucket].set);
+        entries[bucket].set = held.union(set);
         entries[bucket].time = time;
         entries[bucket].unchanged = None;
     }

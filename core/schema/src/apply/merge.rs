@@ -59,11 +59,12 @@ fn maps(
     let mut lives = live.into_iter().flatten().peekable();
     let mut applieds = applied.into_iter().flatten().peekable();
     let mut merged = Map::new();
+    let mut fields = map.fields();
     while let Some((key, live, applied)) = next_pair(&mut lives, &mut applieds) {
         let value = match (live, applied) {
             (Some(live), Some(applied)) => {
                 let mark = errors.mark();
-                let value = visit(map.field(key).0, live, applied, errors);
+                let value = visit(fields.seek(key).0, live, applied, errors);
                 errors.below(mark, || format!(".{key}"));
                 value
             }

@@ -4,7 +4,7 @@
 //! `pkg/schemaconv`): maps and structs are granular unless `x-kubernetes-map-type: atomic` says otherwise, lists are
 //! atomic unless a list type or a patch strategy does.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, cmp::Ordering, sync::Arc};
 
 use serde_json::{Value, json};
 use triune_api::names::GroupVersion;
@@ -117,6 +117,32 @@ enum Fields<'s> {
     Each(At<'s>),
 }
 
+/// The fields of a map, for keys that come sorted.
+pub(super) enum FieldCursor<'s> {
+    Each(At<'s>),
+    Struct { facts: &'s Facts, fields: &'s [u32] },
+}
+
+impl<'s> FieldCursor<'s> {
+    /// What a key holds, and whether it is a declared field. Keys must not come before the last one.
+    pub(super) fn seek(&mut self, key: &str) -> (At<'s>, bool) {
+        match self {
+            FieldCursor::Each(at) => (*at, false),
+            FieldCursor::Struct { facts, fields } => {
+                while let Some((first, rest)) = fields.split_first() {
+                    let field = facts.field_at(*first);
+                    match (*field.name).cmp(key) {
+                        Ordering::Less => *fields = rest,
+                        Ordering::Equal => return (At::of_field(facts, field), true),
+                        Ordering::Greater => break,
+                    }
+                }
+                (At::Undeclared, false)
+            }
+        }
+    }
+}
+
 /// A list.
 #[derive(Clone, Copy)]
 pub(super) struct ListOf<'s> {
@@ -150,6 +176,16 @@ impl<'s> MapType<'s> {
                 Some(field) => (At::of_field(facts, field), true),
                 None => (At::Undeclared, false),
             },
+        }
+    }
+
+    /// For keys that come sorted.
+    pub(super) fn fields(&self) -> FieldCursor<'s> {
+        match self.fields {
+            Fields::Each(at) => FieldCursor::Each(at),
+            Fields::Struct(facts, index) => {
+                FieldCursor::Struct { facts, fields: facts.sorted_fields(facts.get(index)) }
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! A node is in the set when it is a member; a node that is not only leads to members below it. Invariants: nodes are
 //! sorted by their elements, no two are equal, and each is a member or has members below.
 
-use std::{borrow::Cow, cmp::Ordering};
+use std::borrow::Cow;
 
 use super::element::PathElement;
 
@@ -23,50 +23,6 @@ pub(super) struct Node<'a> {
     /// Whether the path that ends here is in the set.
     pub(super) member: bool,
     pub(super) children: Set<'a>,
-}
-
-/// What becomes of the nodes that only one of two sets has, and of those that both have.
-fn merge<'a>(
-    left: Vec<Node<'a>>,
-    right: &Set<'a>,
-    keep_left: bool,
-    keep_right: bool,
-    both: &impl Fn(Node<'a>, &Node<'a>) -> Node<'a>,
-) -> Set<'a> {
-    let mut nodes = Vec::with_capacity(left.len() + if keep_right { right.nodes.len() } else { 0 });
-    let mut rights = right.nodes.iter().peekable();
-    for node in left {
-        let mut met = None;
-        while let Some(next) = rights.peek() {
-            match next.element.cmp(&node.element) {
-                Ordering::Less => {
-                    if keep_right {
-                        nodes.push((*next).clone());
-                    }
-                    rights.next();
-                }
-                Ordering::Equal => {
-                    met = rights.next();
-                    break;
-                }
-                Ordering::Greater => break,
-            }
-        }
-        match met {
-            Some(other) => {
-                let node = both(node, other);
-                if node.member || !node.children.is_empty() {
-                    nodes.push(node);
-                }
-            }
-            None if keep_left => nodes.push(node),
-            None => {}
-        }
-    }
-    if keep_right {
-        nodes.extend(rights.cloned());
-    }
-    Set { nodes }
 }
 
 impl<'a> Set<'a> {
@@ -133,7 +89,7 @@ impl<'a> Set<'a> {
                 let node = &mut self.nodes[at];
                 node.member |= member;
                 let kept = std::mem::take(&mut node.children);
-                node.children = kept.union(&children);
+                node.children = kept.union(children);
             }
         }
     }
@@ -158,15 +114,24 @@ impl<'a> Set<'a> {
 
     /// Paths that are in one of the sets.
     #[must_use]
-    pub fn union(self, other: &Set<'a>) -> Set<'a> {
+    pub fn union(self, other: Set<'a>) -> Set<'a> {
         if self.is_empty() || other.is_empty() {
-            return if self.is_empty() { other.clone() } else { self };
+            return if self.is_empty() { other } else { self };
         }
-        merge(self.nodes, other, true, true, &|node, other| Node {
-            element: node.element,
-            member: node.member || other.member,
-            children: node.children.union(&other.children),
-        })
+        let mut nodes = Vec::with_capacity(self.nodes.len().max(other.nodes.len()));
+        let mut others = other.nodes.into_iter().peekable();
+        for mut node in self.nodes {
+            while let Some(other) = others.next_if(|other| other.element < node.element) {
+                nodes.push(other);
+            }
+            if let Some(other) = others.next_if(|other| other.element == node.element) {
+                node.member |= other.member;
+                node.children = node.children.union(other.children);
+            }
+            nodes.push(node);
+        }
+        nodes.extend(others);
+        Set { nodes }
     }
 
     /// Paths that are in both sets.
@@ -185,6 +150,17 @@ impl<'a> Set<'a> {
             }
         }
         Set { nodes }
+    }
+
+    /// Whether all paths are in the other set.
+    pub fn is_subset(&self, other: &Set<'_>) -> bool {
+        let mut others = other.nodes.iter().peekable();
+        self.nodes.iter().all(|node| {
+            while others.next_if(|other| other.element < node.element).is_some() {}
+            others
+                .next_if(|other| other.element == node.element)
+                .is_some_and(|other| (!node.member || other.member) && node.children.is_subset(&other.children))
+        })
     }
 
     /// Whether some path is in both sets.

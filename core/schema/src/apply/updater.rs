@@ -11,6 +11,7 @@ use super::{
     Versions,
     compare::{Changes, compare},
     conflict::{ApplyError, Conflict},
+    element::same,
     entries::{Entry, Identity},
     merge::{merge, reconcile, remove, with_declared_parents},
     schema::MergeSchema,
@@ -46,9 +47,12 @@ impl<'a> Updater<'a> {
     where
         'a: 'o,
     {
-        let changes = compare(self.schema.root(), live, new)
-            .map_err(|errors| ApplyError::failed(format!("failed to compare objects: {errors}")))?
-            .without(self.reset.as_deref());
+        let changes = match std::ptr::eq(live, new) {
+            true => Changes::default(),
+            false => compare(self.schema.root(), live, new)
+                .map_err(|errors| ApplyError::failed(format!("failed to compare objects: {errors}")))?
+                .without(self.reset.as_deref()),
+        };
         let is_current = |entry: &Entry<'_>| current.is_some_and(|current| entry.is_of(current));
         // Versions, with what changed in them; None if the kind does not have it any more.
         let mut others: BTreeMap<String, Option<[FieldSet; 3]>> = BTreeMap::new();
@@ -69,7 +73,7 @@ impl<'a> Updater<'a> {
                 None => here,
             };
             if !force {
-                let disputed = entry.set.intersection(modified).union(&entry.set.intersection(added));
+                let disputed = entry.set.intersection(modified).union(entry.set.intersection(added));
                 if !disputed.is_empty() {
                     conflicts.push((entry.id(), disputed.into_owned()));
                 }
@@ -142,11 +146,11 @@ impl<'a> Updater<'a> {
     {
         self.reconcile(entries);
         let changes = self.take(live, new, entries, None, true)?;
-        Ok(changes.modified.union(&changes.added))
+        Ok(changes.modified.union(changes.added))
     }
 
     /// Lays a configuration over the live object, with fields taken away that the manager applied before and nobody owns
-    /// now. The manager's entry has the fields of this configuration.
+    /// now; None if that is the live object again. The manager's entry has the fields of this configuration.
     pub(super) fn apply<'o>(
         &self,
         live: &Value,
@@ -154,7 +158,7 @@ impl<'a> Updater<'a> {
         entries: &mut Vec<Entry<'o>>,
         identity: Identity<'o>,
         force: bool,
-    ) -> Result<Value, ApplyError>
+    ) -> Result<Option<Value>, ApplyError>
     where
         'a: 'o,
     {
@@ -185,13 +189,15 @@ impl<'a> Updater<'a> {
             }
             _ => merged,
         };
-        self.take(live, &merged, entries, Some(identity), force)?;
+        let changed = !same(live, &merged);
+        let merged = changed.then_some(merged);
+        self.take(live, merged.as_ref().unwrap_or(live), entries, Some(identity), force)?;
         Ok(merged)
     }
 
     /// Whether the configuration still has all that it had: then nothing is taken away.
     fn keeps_all(&self, last: &Set<'_>, version: &str, entry: &Entry<'_>) -> bool {
-        version == self.api_version && last.clone().difference(&entry.set).is_empty()
+        version == self.api_version && last.is_subset(&entry.set)
     }
 
     fn convert<'v>(&self, object: Versioned<'v>, from: &str, to: &str) -> Result<Versioned<'v>, Versioned<'v>> {
@@ -239,7 +245,7 @@ impl<'a> Updater<'a> {
         let mut owned: BTreeMap<&str, Set<'_>> = BTreeMap::new();
         for entry in entries {
             let set = owned.remove(&*entry.api_version).unwrap_or_default();
-            owned.insert(&entry.api_version, set.union(&entry.set));
+            owned.insert(&entry.api_version, set.union(entry.set.clone()));
         }
         // The version that was pruned comes first: others may need what it puts back to be converted.
         let first = owned.remove(version).map(|set| (version, set));
@@ -264,7 +270,7 @@ impl<'a> Updater<'a> {
             let root = schema.root();
             let with_parents = |set: Set<'_>| with_declared_parents(set.into_owned(), root);
             let all = with_parents(field_set(root, &before));
-            let kept = with_parents(field_set(root, &pruned)).union(&with_parents(set));
+            let kept = with_parents(field_set(root, &pruned)).union(with_parents(set));
             pruned = Cow::Owned(remove(root, &before, &all.difference(&kept)));
         }
         (pruned.into_owned(), pruned_version)

@@ -88,9 +88,10 @@ impl Validation<'_> {
     }
 
     fn map(&mut self, map: MapType<'_>, object: &Map<String, Value>) {
+        let mut fields = map.fields();
         for (key, value) in object {
             let mark = self.errors.mark();
-            let (at, _) = map.field(key);
+            let (at, _) = fields.seek(key);
             if at.is_undeclared() {
                 self.errors.add("field not declared in schema");
             } else {
@@ -117,8 +118,8 @@ impl Validation<'_> {
             let mark = self.errors.mark();
             self.visit(list.items, item);
             self.errors.below(mark, || element.to_string());
-            if !list.atomic() {
-                if !self.allow_duplicates && seen.get(&element).is_some() {
+            if !list.atomic() && !self.allow_duplicates {
+                if seen.get(&element).is_some() {
                     let duplicate = (String::new(), format!("duplicate entries for key {element}"));
                     self.errors.0.insert(mark, duplicate);
                 }
@@ -213,8 +214,9 @@ fn collect<'a>(at: At<'a>, value: &'a Value, set: &mut Set<'a>) -> bool {
         (Some(Form::Map(map)), _) if map.atomic => true,
         (Some(Form::List(list)), _) if list.atomic() => true,
         (Some(Form::Map(map)), Value::Object(object)) => {
+            let mut fields = map.fields();
             for (key, value) in object {
-                let (at, declared) = map.field(key);
+                let (at, declared) = fields.seek(key);
                 let mut children = Set::new();
                 let own = collect(at, value, &mut children);
                 let empty = value.is_null() || value.as_object().is_some_and(Map::is_empty);
