@@ -5,6 +5,7 @@
 //! - [`names`]: group, version, kind and resource names; object keys
 //! - [`status`]: error and success answers (`Status` objects)
 //! - [`field`]: validation errors with field paths
+//! - [`path`]: where a value is, and the errors there
 //! - [`meta`]: object metadata: reading and writing its fields in a JSON tree
 //! - [`validation`]: names, labels, annotations, finalizers, owner references as the reference words them
 //! - [`selector`]: label and field selectors
@@ -18,6 +19,7 @@ pub mod field;
 pub mod meta;
 pub mod names;
 pub mod patch;
+pub mod path;
 pub mod quantity;
 pub mod selector;
 pub mod status;

@@ -172,7 +172,13 @@ impl Status {
 
     /// 422: validation failed. `kind` is printed as `Kind.group`.
     pub fn invalid(kind: &GroupVersionKind, name: &str, errors: &[FieldError]) -> Status {
-        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        // As the reference's aggregate does it: what is said twice is printed once, and stays two causes.
+        let mut texts: Vec<String> = Vec::with_capacity(errors.len());
+        for text in errors.iter().map(ToString::to_string) {
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
         let text = if let [one] = texts.as_slice() { one.clone() } else { format!("[{}]", texts.join(", ")) };
         let causes = errors.iter().map(|error| StatusCause {
             reason: error.kind.reason().into(),

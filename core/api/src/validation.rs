@@ -1,8 +1,10 @@
 //! Names, labels, annotations, finalizers, owner references and managed fields: what is valid, and the sentences of the
 //! reference about what is not (apimachinery `pkg/api/validate/content`, `pkg/util/validation`, `pkg/api/validation`).
 //!
-//! In reading order: the formats of single values are here, the rules of `metadata` are in `object_meta`.
+//! In reading order: the formats of single values are here, the rules of `metadata` are in `object_meta`,
+//! formats of other fields in [`formats`].
 
+pub mod formats;
 mod object_meta;
 
 pub use object_meta::{

@@ -36,6 +36,8 @@ pub struct Kind {
     pub validate_update: fn(&Value, &Value, &mut Vec<FieldError>),
     /// What is wrong with a change of the status (old, new).
     pub validate_status: fn(&Value, &Value, &mut Vec<FieldError>),
+    /// Whether the functions above check the closed sets of the type, see [`Strategy::validates_closed_sets`].
+    pub closed_sets: bool,
     /// What is wrong with the name, besides the rule among the flags.
     pub validate_name: Option<fn(&str) -> Vec<String>>,
     /// Warnings on create and update.
@@ -94,6 +96,7 @@ impl Kind {
         validate_create: |_, _| {},
         validate_update: |_, _, _| {},
         validate_status: |_, _, _| {},
+        closed_sets: false,
         validate_name: None,
         warnings: |_, _| Vec::new(),
         creates_with_status: false,
@@ -234,6 +237,10 @@ impl Strategy for MainStrategy {
         errors
     }
 
+    fn validates_closed_sets(&self) -> bool {
+        self.kind.closed_sets
+    }
+
     fn validate_name(&self, name: &str) -> Vec<String> {
         if let Some(validate) = self.kind.validate_name {
             return validate(name);
@@ -357,6 +364,10 @@ impl Strategy for StatusStrategy {
         let mut errors = Vec::new();
         (self.kind.validate_status)(old, new, &mut errors);
         errors
+    }
+
+    fn validates_closed_sets(&self) -> bool {
+        self.kind.closed_sets
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -3,14 +3,28 @@
 
 use triune_api::{Map, Value};
 
+/// The value at `pointer`, null or not. Keys with `/` or `~` cannot be named; nothing is allocated.
+pub fn at<'a>(tree: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(tree, |tree, key| match tree {
+        Value::Object(map) => map.get(key),
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+/// The value at `pointer` that is not null.
+pub fn some<'a>(tree: &'a Value, pointer: &str) -> Option<&'a Value> {
+    at(tree, pointer).filter(|value| !value.is_null())
+}
+
 /// The text at `pointer`; "" if there is none.
 pub fn text<'a>(tree: &'a Value, pointer: &str) -> &'a str {
-    tree.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    at(tree, pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The integer at `pointer`.
 pub fn integer(tree: &Value, pointer: &str) -> Option<i64> {
-    tree.pointer(pointer).and_then(Value::as_i64)
+    at(tree, pointer).and_then(Value::as_i64)
 }
 
 /// The integer at `pointer`; 0 if there is none.
@@ -20,22 +34,22 @@ pub fn integer_or_zero(tree: &Value, pointer: &str) -> i64 {
 
 /// Whether there is `true` at `pointer`.
 pub fn truth(tree: &Value, pointer: &str) -> bool {
-    tree.pointer(pointer).and_then(Value::as_bool).unwrap_or_default()
+    at(tree, pointer).and_then(Value::as_bool).unwrap_or_default()
 }
 
 /// The items of the list at `pointer`; none if there is no list.
 pub fn items<'a>(tree: &'a Value, pointer: &str) -> &'a [Value] {
-    tree.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    at(tree, pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The object at `pointer`.
 pub fn map<'a>(tree: &'a Value, pointer: &str) -> Option<&'a Map> {
-    tree.pointer(pointer).and_then(Value::as_object)
+    at(tree, pointer).and_then(Value::as_object)
 }
 
 /// Whether something that is not null is at `pointer`.
 pub fn has(tree: &Value, pointer: &str) -> bool {
-    tree.pointer(pointer).is_some_and(|value| !value.is_null())
+    at(tree, pointer).is_some_and(|value| !value.is_null())
 }
 
 /// The items of the list at `pointer`, to be changed.

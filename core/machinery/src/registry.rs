@@ -214,6 +214,11 @@ pub trait Strategy: Send + Sync + 'static {
     fn validate_update(&self, _: &Context, _old: &Value, _new: &Value) -> Vec<FieldError> {
         Vec::new()
     }
+    /// Whether `validate_create` and `validate_update` check the closed sets of the type, too. Where they do not, the verbs
+    /// check them by the facts of the type, in an order and in words of their own.
+    fn validates_closed_sets(&self) -> bool {
+        false
+    }
     /// Checks the name of a new object; the empty list is fine. The default is a DNS subdomain. A `generateName` is asked
     /// with its trailing dash replaced by a letter.
     fn validate_name(&self, name: &str) -> Vec<String> {

@@ -155,7 +155,7 @@ impl Update<'_> {
                 errors.push(error);
             }
         }
-        if let Some(schema) = &scope.resource.schema {
+        if let Some(schema) = scope.resource.schema.as_ref().filter(|_| !self.strategy.validates_closed_sets()) {
             errors.extend(schema.validate(new));
         }
         errors.extend(self.strategy.validate_update(&scope.context, old, new));
