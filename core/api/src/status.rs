@@ -172,15 +172,17 @@ impl Status {
 
     /// 422: validation failed. `kind` is printed as `Kind.group`.
     pub fn invalid(kind: &GroupVersionKind, name: &str, errors: &[FieldError]) -> Status {
-        // As the reference's aggregate does it: what is said twice is printed once, and stays two causes.
-        let mut texts: Vec<String> = Vec::with_capacity(errors.len());
-        for text in errors.iter().map(ToString::to_string) {
-            if !texts.contains(&text) {
-                texts.push(text);
+        // As the reference does it: what is said twice is told once.
+        let mut told: Vec<(&FieldError, String)> = Vec::with_capacity(errors.len());
+        for error in errors {
+            let text = error.to_string();
+            if !told.iter().any(|(_, other)| *other == text) {
+                told.push((error, text));
             }
         }
-        let text = if let [one] = texts.as_slice() { one.clone() } else { format!("[{}]", texts.join(", ")) };
-        let causes = errors.iter().map(|error| StatusCause {
+        let texts: Vec<&str> = told.iter().map(|(_, text)| text.as_str()).collect();
+        let text = if let [one] = texts.as_slice() { (*one).to_string() } else { format!("[{}]", texts.join(", ")) };
+        let causes = told.iter().map(|(error, _)| StatusCause {
             reason: error.kind.reason().into(),
             message: error.body(),
             field: error.field.clone(),

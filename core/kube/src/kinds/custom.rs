@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use triune_api::{
-    field::FieldError,
     meta,
     names::{GroupResource, GroupVersionKind},
     status::Status,
@@ -22,6 +21,7 @@ use triune_machinery::{
     },
 };
 
+use super::pods;
 use crate::{
     table, tables,
     tree::{self, child, set},
@@ -43,7 +43,7 @@ impl CustomHandler for PodBinding {
             let options = WriteOptions::parse(&scope.query, WriteOptionsKind::Create)?;
             let gvk = GroupVersionKind::new("", "v1", "Binding");
             let binding = sent(scope, &request, &gvk)?;
-            let errors = validate_binding(&binding);
+            let errors = pods::update::binding(&binding);
             if !errors.is_empty() {
                 return Err(Status::invalid(&gvk, scope.name(), &errors));
             }
@@ -107,18 +107,6 @@ fn sent(scope: &Scope, request: &http::Request<Bytes>, gvk: &GroupVersionKind) -
 
 fn success() -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
-}
-
-fn validate_binding(binding: &Value) -> Vec<FieldError> {
-    let (kind, name) = (tree::text(binding, "/target/kind"), tree::text(binding, "/target/name"));
-    let mut errors = Vec::new();
-    if !matches!(kind, "" | "Node") {
-        errors.push(FieldError::not_supported("target.kind", &json!(kind), &["Node", "<empty>"]));
-    }
-    if name.is_empty() {
-        errors.push(FieldError::required("target.name", ""));
-    }
-    errors
 }
 
 /// The pod on its node.

@@ -1,6 +1,6 @@
 //! The kinds that differ from the generic behaviour.
 //!
-//! In reading order: [`pod_spec`] and [`validation`] are shared; then [`pods`], [`workloads`], [`batch`], [`autoscaling`];
+//! In reading order: [`pod_spec`], [`validation`] and [`shown`] are shared; then [`pods`], [`workloads`], [`batch`], [`autoscaling`];
 //! [`namespaces`], [`services`], [`events`], [`volumes`], [`core`]; [`groups`] and [`control`] for the smaller groups;
 //! [`custom`] for what is no object.
 
@@ -15,6 +15,7 @@ pub mod namespaces;
 pub mod pod_spec;
 pub mod pods;
 pub mod services;
+pub mod shown;
 pub mod validation;
 pub mod volumes;
 pub mod workloads;

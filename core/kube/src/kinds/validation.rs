@@ -1,17 +1,16 @@
-//! Checks that several kinds share, in the reference's words (kubernetes `pkg/apis/core/validation`). Modest: what people
-//! get wrong most; a value that only a controller would refuse passes.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Checks that several kinds share, in the reference's words (kubernetes `pkg/apis/core/validation`).
 
 use serde_json::json;
 use triune_api::{
     Map, Value,
     field::FieldError,
+    path::Path,
     quantity::Quantity,
     selector::LabelSelector,
-    validation::{dns_label, dns_subdomain},
+    validation::{dns_label, dns_subdomain, formats::percent, label_value},
 };
 
+use super::shown;
 use crate::tree;
 
 /// The error of a change to a field that may not change.
@@ -76,140 +75,188 @@ pub fn labels_from_template(object: &mut Value, labels: Map) {
     }
 }
 
-/// Checks `spec.selector`, a LabelSelector that must be given and not be empty. None if it cannot be read.
-pub fn selector(object: &Value, kind: &str, errors: &mut Vec<FieldError>) -> Option<LabelSelector> {
-    let value = object.pointer("/spec/selector").unwrap_or(&Value::Null);
-    if value.is_null() {
-        errors.push(FieldError::required("spec.selector", ""));
-        return None;
+/// Labels, or a map that selects by them.
+pub fn labels(labels: Option<&Value>, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    for (key, value) in labels.and_then(Value::as_object).into_iter().flatten() {
+        qualified_name(key, path, errors);
+        let value = value.as_str().unwrap_or_default();
+        path.all_invalid(value, label_value(value), errors);
     }
-    match LabelSelector::from_object(Some(value)) {
-        Err(_) => {
-            errors.push(FieldError::invalid("spec.selector", value, "invalid label selector"));
-            None
-        }
-        Ok(selector) => {
-            if selector.is_empty() {
-                let message = format!("empty selector is invalid for {kind}");
-                errors.push(FieldError::invalid("spec.selector", value, message));
+}
+
+/// Annotations.
+pub fn annotations(annotations: Option<&Value>, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    if annotations.and_then(Value::as_object).is_some_and(|annotations| !annotations.is_empty()) {
+        errors.extend(triune_api::validation::validate_annotations(annotations, &path.to_string()));
+    }
+}
+
+/// A name such as a label's key.
+pub fn qualified_name(name: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    path.all_invalid(name, triune_api::validation::qualified_name(name), errors);
+}
+
+/// A name that must be an RFC 1123 subdomain if it is given.
+pub fn subdomain(name: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    if !name.is_empty() {
+        path.all_invalid(name, dns_subdomain(name), errors);
+    }
+}
+
+/// Values that a label can have.
+pub fn label_values(values: &[Value], path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    for (index, value) in values.iter().filter_map(Value::as_str).enumerate() {
+        path.index(index).all_invalid(value, label_value(value), errors);
+    }
+}
+
+/// A text that must be one of a few, the empty text being none of them.
+pub fn not_in(object: &Value, key: &str, supported: &[&str], path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let text = object.get(key).and_then(Value::as_str).unwrap_or_default();
+    if !supported.contains(&text) {
+        errors.push(path.field(key).not_supported(text, supported));
+    }
+}
+
+/// A LabelSelector, which may be absent. `any_value` lets values pass that no label can have.
+pub fn label_selector(selector: Option<&Value>, any_value: bool, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let Some(selector) = selector else { return };
+    labels(selector.get("matchLabels"), &path.field("matchLabels"), errors);
+    let list = path.field("matchExpressions");
+    for (index, expression) in tree::items(selector, "/matchExpressions").iter().enumerate() {
+        let path = list.index(index);
+        let (values, values_path) = (tree::items(expression, "/values"), path.field("values"));
+        match tree::text(expression, "/operator") {
+            "In" | "NotIn" if values.is_empty() => {
+                errors.push(values_path.required("must be specified when `operator` is 'In' or 'NotIn'"));
             }
-            Some(selector)
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                let message = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                errors.push(values_path.forbidden(message));
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.push(path.field("operator").invalid(other, "not a valid selector operator")),
+        }
+        qualified_name(tree::text(expression, "/key"), &path.field("key"), errors);
+        if !any_value {
+            label_values(values, &values_path, errors);
         }
     }
 }
 
-/// Checks the selector of a job, which may be empty only where the server makes it.
-pub fn selector_of_job(job: &Value, errors: &mut Vec<FieldError>) {
-    match LabelSelector::from_object(job.pointer("/spec/selector")) {
-        Err(_) => {
-            let value = job.pointer("/spec/selector").unwrap_or(&Value::Null);
-            errors.push(FieldError::invalid("spec.selector", value, "invalid label selector"));
-        }
-        Ok(selector) if tree::has(job, "/spec/selector") => template_matches(job, &selector, errors),
-        Ok(_) => errors.push(FieldError::required("spec.selector", "")),
-    }
+/// The error of a LabelSelector, which is printed as the reference does it.
+pub fn invalid_selector(selector: &Value, path: &Path<'_>, detail: String) -> FieldError {
+    shown::invalid(path, "LabelSelector", selector, detail)
 }
 
-/// The labels of `spec.template` must be selected by the object's own selector.
-pub fn template_matches(object: &Value, selector: &LabelSelector, errors: &mut Vec<FieldError>) {
-    let labels: BTreeMap<String, String> = tree::map(object, "/spec/template/metadata/labels")
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_string()))
-        .collect();
-    if !selector.matches(&labels) {
+/// Whether a LabelSelector has neither labels nor expressions.
+pub fn is_empty_selector(selector: &Value) -> bool {
+    tree::map(selector, "/matchLabels").is_none_or(Map::is_empty)
+        && tree::items(selector, "/matchExpressions").is_empty()
+}
+
+/// The labels of the template must be selected by its owner's selector.
+pub fn template_selected(selector: &LabelSelector, template: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let labels = tree::map(template, "/metadata/labels");
+    let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
+    if !selector.matches_with(label) {
+        let shown = labels.map_or(Value::Null, |labels| Value::Object(labels.clone()));
         let message = "`selector` does not match template `labels`";
-        let shown = object.pointer("/spec/template/metadata/labels").cloned().unwrap_or_default();
-        errors.push(FieldError::invalid("spec.template.metadata.labels", &shown, message));
+        errors.push(path.field("metadata.labels").invalid(shown, message));
     }
 }
 
-/// Checks a pod spec.
-pub fn pod_spec(object: &Value, pointer: &str, path: &str, errors: &mut Vec<FieldError>) {
-    let spec = object.pointer(pointer).unwrap_or(&Value::Null);
-    let volumes = volumes(spec, path, errors);
-    let mut names = BTreeSet::new();
-    let containers = tree::items(spec, "/containers");
-    if containers.is_empty() {
-        errors.push(FieldError::required(&format!("{path}.containers"), ""));
+/// The error of a field that may not change, printed as a struct of the reference's type.
+pub fn unchanged(
+    old: &Value,
+    new: &Value,
+    pointer: &str,
+    type_name: &str,
+    path: &Path<'_>,
+    errors: &mut Vec<FieldError>,
+) {
+    let (before, after) = (tree::some(old, pointer), tree::some(new, pointer));
+    if before != after {
+        let after = after.unwrap_or(&Value::Null);
+        errors.push(if after.is_null() {
+            path.invalid(Value::Null, "field is immutable")
+        } else {
+            shown::invalid(path, type_name, after, "field is immutable".into())
+        });
     }
-    for list in ["containers", "initContainers"] {
-        for (index, container) in tree::items(spec, &format!("/{list}")).iter().enumerate() {
-            let path = format!("{path}.{list}[{index}]");
-            self::container(container, &path, &volumes, errors);
-            if !names.insert(tree::text(container, "/name")) {
-                errors.push(FieldError::duplicate(&format!("{path}.name"), &container["name"]));
+}
+
+/// A number or a percentage that is not negative.
+pub fn number_or_percent(value: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    match value {
+        Value::String(text) => path.all_invalid(text, percent(text), errors),
+        number => {
+            let number = number.as_i64().unwrap_or_default();
+            if number < 0 {
+                errors.push(path.invalid(number, "must be greater than or equal to 0"));
             }
         }
     }
-    let policies = ["Always", "OnFailure", "Never"];
-    one_of(spec, "/restartPolicy", &format!("{path}.restartPolicy"), &policies, errors);
-    let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-    one_of(spec, "/dnsPolicy", &format!("{path}.dnsPolicy"), &policies, errors);
-    not_negative(spec, "/terminationGracePeriodSeconds", &format!("{path}.terminationGracePeriodSeconds"), errors);
 }
 
-/// The names of the volumes that can be mounted.
-fn volumes<'a>(spec: &'a Value, path: &str, errors: &mut Vec<FieldError>) -> BTreeSet<&'a str> {
-    let mut names = BTreeSet::new();
-    for (index, volume) in tree::items(spec, "/volumes").iter().enumerate() {
-        let path = format!("{path}.volumes[{index}]");
-        let field = format!("{path}.name");
-        label_name(volume, "/name", &field, errors);
-        if !names.insert(tree::text(volume, "/name")) {
-            errors.push(FieldError::duplicate(&field, &volume["name"]));
-        }
-        let sources =
-            volume.as_object().into_iter().flatten().filter(|(key, value)| *key != "name" && !value.is_null());
-        for (source, _) in sources.skip(1) {
-            let message = "may not specify more than 1 volume type";
-            errors.push(FieldError::forbidden(&format!("{path}.{source}"), message));
-        }
+/// A percentage that is 100 at most.
+pub fn at_most_whole(value: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    if percentage(value).is_some_and(|percentage| percentage > 100) {
+        errors.push(path.invalid(value.clone(), "must not be greater than 100%"));
     }
-    names
 }
 
-fn container(container: &Value, path: &str, volumes: &BTreeSet<&str>, errors: &mut Vec<FieldError>) {
-    label_name(container, "/name", &format!("{path}.name"), errors);
-    required(container, "/image", &format!("{path}.image"), errors);
-    let policies = ["Always", "IfNotPresent", "Never"];
-    ports(container, path, errors);
-    for (index, variable) in tree::items(container, "/env").iter().enumerate() {
-        required(variable, "/name", &format!("{path}.env[{index}].name"), errors);
-        if !tree::text(variable, "/value").is_empty() && tree::has(variable, "/valueFrom") {
-            let message = "may not be specified when `value` is not empty";
-            errors.push(FieldError::invalid(&format!("{path}.env[{index}].valueFrom"), &json!(""), message));
-        }
+/// The number of a number or a percentage; of other texts what a number in them would be.
+pub fn number_in(value: &Value) -> i64 {
+    match value {
+        Value::String(text) => percentage(value).or_else(|| text.parse().ok()).unwrap_or_default(),
+        number => number.as_i64().unwrap_or_default(),
     }
-    let mut mount_points = BTreeSet::new();
-    for (index, mount) in tree::items(container, "/volumeMounts").iter().enumerate() {
-        let path = format!("{path}.volumeMounts[{index}]");
-        let (name, point) = (tree::text(mount, "/name"), tree::text(mount, "/mountPath"));
-        required(mount, "/name", &format!("{path}.name"), errors);
-        if !volumes.contains(name) {
-            errors.push(FieldError::not_found(&format!("{path}.name"), &json!(name)));
-        }
-        required(mount, "/mountPath", &format!("{path}.mountPath"), errors);
-        if !mount_points.insert(point) {
-            errors.push(FieldError::invalid(&format!("{path}.mountPath"), &json!(point), "must be unique"));
-        }
-    }
-    one_of(container, "/imagePullPolicy", &format!("{path}.imagePullPolicy"), &policies, errors);
-    resources(container, &format!("{path}.resources"), errors);
 }
 
-fn ports(container: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    for (index, port) in tree::items(container, "/ports").iter().enumerate() {
-        let path = format!("{path}.ports[{index}]");
-        match tree::integer_or_zero(port, "/containerPort") {
-            0 => errors.push(FieldError::required(&format!("{path}.containerPort"), "")),
-            number => port_number(number, &format!("{path}.containerPort"), errors),
+fn percentage(value: &Value) -> Option<i64> {
+    let text = value.as_str().filter(|text| percent(text).is_empty())?;
+    Some(text[..text.len() - 1].parse().unwrap_or_default())
+}
+
+/// The spec of a claim of storage, or of a template of claims.
+pub fn claim_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+    let modes_path = path.field("accessModes");
+    let modes = tree::items(spec, "/accessModes");
+    if modes.is_empty() {
+        errors.push(modes_path.required("at least 1 access mode is required"));
+    }
+    label_selector(spec.get("selector"), false, &path.field("selector"), errors);
+    let (mut one_pod, mut more) = (false, false);
+    for mode in modes.iter().filter_map(Value::as_str) {
+        if !MODES.contains(&mode) {
+            errors.push(modes_path.not_supported(mode, &MODES));
+        } else if mode == "ReadWriteOncePod" {
+            one_pod = true;
+        } else {
+            more = true;
         }
-        let host = tree::integer_or_zero(port, "/hostPort");
-        if host != 0 {
-            port_number(host, &format!("{path}.hostPort"), errors);
+    }
+    if one_pod && more {
+        errors.push(modes_path.forbidden("may not use ReadWriteOncePod with other access modes"));
+    }
+    let resources = path.field("resources");
+    let storage = resources.key("storage");
+    match tree::at(spec, "/resources/requests/storage").and_then(quantity) {
+        None => errors.push(storage.required("")),
+        Some(amount) if amount.sign() <= 0 => {
+            errors.push(storage.invalid(amount.canonical(), "must be greater than zero"));
         }
-        one_of(port, "/protocol", &format!("{path}.protocol"), &["SCTP", "TCP", "UDP"], errors);
+        Some(_) => {}
+    }
+    for field in ["storageClassName", "volumeAttributesClassName"] {
+        subdomain(tree::text(spec, &format!("/{field}")), &path.field(field), errors);
+    }
+    if let Some(mode) = tree::at(spec, "/volumeMode").and_then(Value::as_str)
+        && !["Block", "Filesystem"].contains(&mode)
+    {
+        errors.push(path.field("volumeMode").not_supported(mode, &["Block", "Filesystem"]));
     }
 }
 
@@ -227,18 +274,5 @@ pub fn quantity(value: &Value) -> Option<Quantity> {
         Value::String(text) => Quantity::parse(text).ok(),
         Value::Number(number) => Quantity::parse(&number.to_string()).ok(),
         _ => None,
-    }
-}
-
-fn resources(container: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let limits = tree::map(container, "/resources/limits");
-    for (name, request) in tree::map(container, "/resources/requests").into_iter().flatten() {
-        let Some(limit) = limits.and_then(|limits| limits.get(name)) else { continue };
-        let (Some(wanted), Some(most)) = (quantity(request), quantity(limit)) else { continue };
-        if wanted > most {
-            let shown = limit.as_str().map_or_else(|| limit.to_string(), String::from);
-            let message = format!("must be less than or equal to {name} limit of {shown}");
-            errors.push(FieldError::invalid(&format!("{path}.requests"), request, message));
-        }
     }
 }

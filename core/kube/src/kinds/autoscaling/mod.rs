@@ -1,10 +1,12 @@
 //! Horizontal pod autoscalers: stored as v2; v1 knows one CPU target and keeps the rest in annotations (kubernetes
-//! `pkg/apis/autoscaling/v1/conversion.go`). What goes from v2 to v1 and back is what it was.
+//! `pkg/apis/autoscaling/v1/conversion.go`). What goes from v2 to v1 and back is what it was. What
+//! is wrong with one is in [`rules`].
+
+pub mod rules;
 
 use serde_json::json;
-use triune_api::{Map, Value, field::FieldError};
+use triune_api::{Map, Value};
 
-use super::validation;
 use crate::{
     kind::Kind,
     tables::workloads as tables,
@@ -12,8 +14,15 @@ use crate::{
 };
 
 /// `autoscaling/v2 HorizontalPodAutoscaler`.
-pub static V2: Kind =
-    Kind { defaults: defaults_v2, validate, table: tables::HORIZONTAL_POD_AUTOSCALERS, ..Kind::GENERIC };
+pub static V2: Kind = Kind {
+    defaults: defaults_v2,
+    validate_create: |object, errors| rules::autoscaler(object, None, errors),
+    validate_update: |old, new, errors| rules::autoscaler(new, Some(old), errors),
+    validate_status: rules::status,
+    closed_sets: true,
+    table: tables::HORIZONTAL_POD_AUTOSCALERS,
+    ..Kind::GENERIC
+};
 
 /// `autoscaling/v1 HorizontalPodAutoscaler`.
 pub static V1: Kind = Kind {
@@ -22,7 +31,13 @@ pub static V1: Kind = Kind {
             fill(spec, "minReplicas", 1);
         }
     },
-    validate,
+    // The rules are those of the form that is stored.
+    validate_create: |object, errors| rules::autoscaler(&to_v2(object.clone()), None, errors),
+    validate_update: |old, new, errors| {
+        rules::autoscaler(&to_v2(new.clone()), Some(&to_v2(old.clone())), errors);
+    },
+    validate_status: |old, new, errors| rules::status(&to_v2(old.clone()), &to_v2(new.clone()), errors),
+    closed_sets: true,
     table: tables::HORIZONTAL_POD_AUTOSCALERS_V1,
     to_storage: Some(to_v2),
     from_storage: Some(to_v1),
@@ -70,23 +85,6 @@ fn defaults_v2(object: &mut Value) {
             fill(down, "selectPolicy", "Max");
             fill(down, "policies", json!([percent]));
         }
-    }
-}
-
-fn validate(object: &Value, errors: &mut Vec<FieldError>) {
-    validation::required(object, "/spec/scaleTargetRef/kind", "spec.scaleTargetRef.kind", errors);
-    validation::required(object, "/spec/scaleTargetRef/name", "spec.scaleTargetRef.name", errors);
-    let (fewest, most) =
-        (tree::integer_or_zero(object, "/spec/minReplicas"), tree::integer_or_zero(object, "/spec/maxReplicas"));
-    if fewest < 1 {
-        let message = "must be greater than or equal to 1";
-        errors.push(FieldError::invalid("spec.minReplicas", &json!(fewest), message));
-    }
-    if most < 1 {
-        errors.push(FieldError::invalid("spec.maxReplicas", &json!(most), "must be greater than 0"));
-    } else if most < fewest {
-        let message = "must be greater than or equal to `minReplicas`";
-        errors.push(FieldError::invalid("spec.maxReplicas", &json!(most), message));
     }
 }
 

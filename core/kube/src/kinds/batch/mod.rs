@@ -1,7 +1,17 @@
-//! Jobs and cron jobs. A job selects its own pods by its uid, unless its author says otherwise.
+//! Jobs and cron jobs. A job selects its own pods by its uid, unless its author says otherwise. What is wrong with them is
+//! in [`job`], [`policies`], [`indexes`], [`schedule`] and [`status`].
 
-use serde_json::json;
-use triune_api::{Value, field::FieldError, validation::dns_subdomain};
+pub mod indexes;
+pub mod job;
+pub mod policies;
+pub mod schedule;
+pub mod status;
+
+use triune_api::{
+    Value,
+    field::{FieldError, FieldErrorKind},
+    path::Path,
+};
 use triune_machinery::registry::DependentsPolicy;
 
 use super::{pod_spec, validation};
@@ -17,12 +27,14 @@ pub static JOBS: Kind = Kind {
     create: |_, _, job| {
         generate_selector(job);
         labels_of_template(job);
+        pod_spec::drop_disabled(job, "/spec/template/spec", None);
     },
-    validate: |job, errors| {
-        validation::selector_of_job(job, errors);
-        validate_job_spec(job, "/spec", "spec", errors);
-    },
-    validate_update: validate_job_update,
+    update: |_, _, old, new| pod_spec::drop_disabled(new, "/spec/template/spec", Some(old)),
+    validate_create: job::created,
+    validate_update: job::updated,
+    validate_status: status::updated,
+    closed_sets: true,
+    warnings: job::warnings,
     dependents: DependentsPolicy::Orphan,
     selectable: &[Selectable {
         path: "status.successful",
@@ -35,23 +47,19 @@ pub static JOBS: Kind = Kind {
 /// `batch/v1 CronJob`.
 pub static CRON_JOBS: Kind = Kind {
     defaults: cron_job_defaults,
-    validate: |cron_job, errors| {
-        validation::required(cron_job, "/spec/schedule", "spec.schedule", errors);
-        validate_schedule(tree::text(cron_job, "/spec/schedule"), errors);
-        let policies = ["Allow", "Forbid", "Replace"];
-        validation::one_of(cron_job, "/spec/concurrencyPolicy", "spec.concurrencyPolicy", &policies, errors);
-        for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-            validation::not_negative(cron_job, &format!("/spec/{field}"), &format!("spec.{field}"), errors);
-        }
-        validate_job_spec(cron_job, "/spec/jobTemplate/spec", "spec.jobTemplate.spec", errors);
-    },
-    validate_name: Some(|name| {
-        let mut messages = dns_subdomain(name);
+    create: |_, _, object| pod_spec::drop_disabled(object, "/spec/jobTemplate/spec/template/spec", None),
+    update: |_, _, old, new| pod_spec::drop_disabled(new, "/spec/jobTemplate/spec/template/spec", Some(old)),
+    validate_create: |cron_job, errors| {
+        job::cron_job(cron_job, None, errors);
+        let name = tree::name(cron_job);
         if name.len() > CRON_JOB_NAME_MAX {
-            messages.push(format!("must be no more than {CRON_JOB_NAME_MAX} characters"));
+            let message = format!("must be no more than {CRON_JOB_NAME_MAX} characters");
+            errors.insert(errors.len() - declared_errors(errors), Path::new("metadata.name").invalid(name, message));
         }
-        messages
-    }),
+    },
+    validate_update: |old, new, errors| job::cron_job(new, Some(old), errors),
+    closed_sets: true,
+    warnings: job::cron_job_warnings,
     table: tables::CRON_JOBS,
     ..Kind::GENERIC
 };
@@ -129,55 +137,16 @@ fn generate_selector(job: &mut Value) {
     }
 }
 
-fn validate_job_spec(object: &Value, pointer: &str, path: &str, errors: &mut Vec<FieldError>) {
-    for field in ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"] {
-        validation::not_negative(object, &format!("{pointer}/{field}"), &format!("{path}.{field}"), errors);
-    }
-    let Some(spec) = object.pointer(pointer) else { return };
-    if tree::text(spec, "/completionMode") == "Indexed" && !tree::has(spec, "/completions") {
-        let field = format!("{path}.completions");
-        errors.push(FieldError::required(&field, "when completion mode is Indexed"));
-    }
-    validation::pod_spec(spec, "/template/spec", &format!("{path}.template.spec"), errors);
-    let field = format!("{path}.template.spec.restartPolicy");
-    match tree::text(spec, "/template/spec/restartPolicy") {
-        "" | "Always" => errors.push(FieldError::required(&field, r#"valid values: "OnFailure", "Never""#)),
-        "OnFailure" | "Never" => {}
-        other => errors.push(FieldError::not_supported(&field, &json!(other), &["OnFailure", "Never"])),
-    }
-}
-
-/// The template may change its scheduling only while the job waits; here it stays unless the job is suspended.
-fn validate_job_update(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
-    if tree::text(old, "/spec/completionMode") != "Indexed" {
-        validation::immutable(old, new, "/spec/completions", "spec.completions", errors);
-    }
-    validation::immutable(old, new, "/spec/selector", "spec.selector", errors);
-    if !tree::truth(old, "/spec/suspend") {
-        validation::immutable(old, new, "/spec/template", "spec.template", errors);
-    }
-    for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
-        validation::immutable(old, new, &format!("/spec/{field}"), &format!("spec.{field}"), errors);
-    }
-}
-
-/// Five fields, or a name such as `@daily`; what the fields say is the controller's to read.
-fn validate_schedule(schedule: &str, errors: &mut Vec<FieldError>) {
-    let names = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
-    let zone = schedule.split_once(' ').filter(|(first, _)| first.starts_with("TZ=") || first.starts_with("CRON_TZ="));
-    let fields = zone.map_or(schedule, |(_, rest)| rest).split_whitespace().collect::<Vec<_>>();
-    let is_name = matches!(fields[..], [name] if names.contains(&name)) || schedule.starts_with("@every ");
-    let is_field =
-        |field: &&str| field.chars().all(|letter| letter.is_ascii_alphanumeric() || "*/,-?".contains(letter));
-    if schedule.is_empty() || is_name || (fields.len() == 5 && fields.iter().all(is_field)) {
-        return;
-    }
-    let message = format!("expected exactly 5 fields, found {}: {fields:?}", fields.len());
-    errors.push(FieldError::invalid("spec.schedule", &json!(schedule), message));
+/// How many errors at the end come from rules that the reference declares, and tells after all others.
+fn declared_errors(errors: &[FieldError]) -> usize {
+    let declared = |error: &&FieldError| error.field == "spec.schedule" && error.kind == FieldErrorKind::Required;
+    errors.iter().rev().take_while(declared).count()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -206,20 +175,5 @@ mod tests {
         check(json!({}), json!(1), 6);
         check(json!({"parallelism": 3}), Value::Null, 6);
         check(json!({"completions": 2, "backoffLimitPerIndex": 1}), json!(2), i64::from(i32::MAX));
-    }
-
-    #[test]
-    fn schedules_have_five_fields() {
-        let check = |schedule: &str, fine: bool| {
-            let mut errors = Vec::new();
-            validate_schedule(schedule, &mut errors);
-            assert_eq!(errors.is_empty(), fine, "{schedule} {errors:?}");
-        };
-        for schedule in ["* * * * *", "*/5 0-6,12 * JAN MON", "@daily", "@every 1h", "TZ=UTC 0 0 * * *"] {
-            check(schedule, true);
-        }
-        for schedule in ["* * * *", "every day", "@sometimes", "* * * * ;"] {
-            check(schedule, false);
-        }
     }
 }

@@ -1,4 +1,10 @@
-//! Pods: pending until a node runs them, graceful deletes, a spec that hardly changes.
+//! Pods: pending until a node runs them, graceful deletes, a spec that hardly changes. What is wrong with them is in
+//! [`update`], [`resize`] and [`status`].
+
+pub mod difference;
+pub mod resize;
+pub mod status;
+pub mod update;
 
 use serde_json::json;
 use triune_api::{
@@ -22,9 +28,25 @@ use crate::{
 pub static PODS: Kind = Kind {
     defaults,
     create: |_, _, pod| create(pod),
+    update: |_, _, old, new| {
+        if let (Some(resources), Some(spec)) = (tree::some(old, "/spec/resources"), child(new, "spec")) {
+            fill(spec, "resources", resources.clone());
+        }
+        pod_spec::drop_disabled(new, "/spec", Some(old));
+    },
     update_status,
-    validate: |pod, errors| validation::pod_spec(pod, "/spec", "spec", errors),
-    validate_update,
+    validate_create: update::created,
+    validate_update: update::updated,
+    validate_status: status::updated,
+    closed_sets: true,
+    warnings: |pod, old| {
+        let mut warnings = Vec::new();
+        if old.is_none() {
+            warnings.extend(pod_spec::warnings::name(pod, "the Pod's hostname"));
+            pod_spec::warnings::pod(pod, &mut warnings);
+        }
+        warnings
+    },
     grace_seconds,
     returns_deleted_object: true,
     selectable: SELECTABLE,
@@ -55,11 +77,11 @@ impl Strategy for EphemeralContainersStrategy {
     }
 
     fn validate_update(&self, _: &Context, old: &Value, new: &Value) -> Vec<FieldError> {
-        let (before, after) =
-            (tree::items(old, "/spec/ephemeralContainers"), tree::items(new, "/spec/ephemeralContainers"));
-        let kept = before.iter().all(|container| after.contains(container));
-        let message = "existing ephemeral containers may not be removed or changed\n";
-        if kept { Vec::new() } else { vec![FieldError::forbidden("spec.ephemeralContainers", message)] }
+        update::ephemeral_containers_updated(old, new)
+    }
+
+    fn validates_closed_sets(&self) -> bool {
+        true
     }
 
     fn uses_generation(&self) -> bool {
@@ -87,32 +109,40 @@ impl Strategy for ResizeStrategy {
 
     fn prepare_for_update(&self, _: &Context, old: &Value, new: &mut Value) {
         let wanted = new.get("spec").cloned().unwrap_or_default();
+        let same_names = ["/containers", "/initContainers"].iter().all(|list| {
+            let names = |spec: &Value| -> Vec<Value> {
+                tree::items(spec, list).iter().map(|container| container["name"].clone()).collect()
+            };
+            names(&wanted) == names(old.get("spec").unwrap_or(&Value::Null))
+        });
+        // Containers that come, go or change places are left for the validation to tell.
+        if !same_names {
+            defaults(new);
+            return;
+        }
         for field in ["spec", "status", "metadata"] {
             copy_field(old, new, field);
         }
         for list in ["/spec/containers", "/spec/initContainers"] {
-            for container in tree::items_mut(new, list) {
-                let same = |other: &&Value| other.get("name") == container.get("name");
-                if let Some(wanted) = tree::items(&wanted, &list["/spec".len()..]).iter().find(same) {
-                    copy_field(wanted, container, "resources");
-                    copy_field(wanted, container, "resizePolicy");
-                }
+            for (container, wanted) in
+                tree::items_mut(new, list).iter_mut().zip(tree::items(&wanted, &list["/spec".len()..]))
+            {
+                copy_field(wanted, container, "resources");
+                copy_field(wanted, container, "resizePolicy");
             }
+        }
+        if let (Some(spec), true) = (child(new, "spec"), tree::has(&wanted, "/resources")) {
+            copy_field(&wanted, spec, "resources");
         }
         defaults(new);
     }
 
     fn validate_update(&self, _: &Context, old: &Value, new: &Value) -> Vec<FieldError> {
-        let mut errors = Vec::new();
-        validation::pod_spec(new, "/spec", "spec", &mut errors);
-        if qos_class(old) != qos_class(new) {
-            errors.push(FieldError::invalid(
-                "spec",
-                &json!(qos_class(new)),
-                "Pod QOS Class may not change as a result of resizing",
-            ));
-        }
-        errors
+        resize::resized(old, new)
+    }
+
+    fn validates_closed_sets(&self) -> bool {
+        true
     }
 
     fn uses_generation(&self) -> bool {
@@ -141,7 +171,7 @@ const SELECTABLE: &[Selectable] = &[
 
 fn defaults(pod: &mut Value) {
     let Some(spec) = child(pod, "spec") else { return };
-    pod_spec::defaults(spec);
+    pod_spec::complete(spec);
     fill(spec, "enableServiceLinks", true);
     if tree::integer_or_zero(spec, "/terminationGracePeriodSeconds") < 0 {
         set(spec, "terminationGracePeriodSeconds", 1);
@@ -191,6 +221,9 @@ fn addresses(pod: &mut Value) {
 }
 
 fn create(pod: &mut Value) {
+    pod_spec::drop_disabled(pod, "/spec", None);
+    merge_label_keys(pod);
+    pod_level_resources(pod);
     let mut status = json!({"phase": "Pending", "qosClass": qos_class(pod)});
     if !tree::items(pod, "/spec/schedulingGates").is_empty() {
         status["conditions"] = json!([{
@@ -201,16 +234,109 @@ fn create(pod: &mut Value) {
     set(pod, "status", status);
 }
 
+/// The labels that affinity terms and spread constraints name by key become part of their selectors.
+fn merge_label_keys(pod: &mut Value) {
+    let labels = tree::map(pod, "/metadata/labels").cloned().unwrap_or_default();
+    let merge = |term: &mut Value| {
+        for (field, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
+            let keys: Vec<String> =
+                pod_spec::list_of(term, field).iter().filter_map(Value::as_str).map(String::from).collect();
+            for key in keys {
+                let Some(value) = labels.get(&key) else { continue };
+                let Some(selector) = tree::object_mut(term, "/labelSelector") else { continue };
+                let mut expressions = tree::items(selector, "/matchExpressions").to_vec();
+                expressions.push(json!({"key": key, "operator": operator, "values": [value]}));
+                set(selector, "matchExpressions", expressions);
+            }
+        }
+    };
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let preferred = format!("/spec/affinity/{kind}/preferredDuringSchedulingIgnoredDuringExecution");
+        let terms = tree::items_mut(pod, &preferred).iter_mut();
+        terms.filter_map(|term| term.get_mut("podAffinityTerm")).for_each(merge);
+        let required = format!("/spec/affinity/{kind}/requiredDuringSchedulingIgnoredDuringExecution");
+        tree::items_mut(pod, &required).iter_mut().for_each(merge);
+    }
+    tree::items_mut(pod, "/spec/topologySpreadConstraints").iter_mut().for_each(merge);
+}
+
+/// What a pod as a whole does not say of its resources follows from its containers: requests are their sum, or the limits.
+fn pod_level_resources(pod: &mut Value) {
+    let Some(spec) = tree::object_mut(pod, "/spec") else { return };
+    let of = |spec: &Value, list: &str| tree::map(spec, &format!("/resources/{list}")).cloned().unwrap_or_default();
+    let (mut requests, mut limits) = (of(spec, "requests"), of(spec, "limits"));
+    if requests.is_empty() && limits.is_empty() {
+        return;
+    }
+    for (name, sum) in pod_spec::resources::aggregate(spec, "/resources/limits") {
+        if pod_spec::resources::is_huge_pages(&name) && !requests.contains_key(&name) {
+            limits.entry(name).or_insert_with(|| sum.canonical().into());
+        }
+    }
+    for (name, sum) in pod_spec::resources::aggregate(spec, "/resources/requests") {
+        if matches!(name.as_str(), "cpu" | "memory") {
+            requests.entry(name).or_insert_with(|| sum.canonical().into());
+        }
+    }
+    for (name, limit) in &limits {
+        if matches!(name.as_str(), "cpu" | "memory") || pod_spec::resources::is_huge_pages(name) {
+            requests.entry(name.clone()).or_insert_with(|| limit.clone());
+        }
+    }
+    let lists = ["containers", "initContainers", "ephemeralContainers"];
+    let sums = pod_spec::resources::aggregate(spec, "/resources/limits");
+    for (name, request) in requests
+        .iter()
+        .filter(|(name, _)| !limits.contains_key(*name))
+        .map(|(name, amount)| (name.clone(), amount.clone()))
+        .collect::<Vec<_>>()
+    {
+        let pointer = format!("/resources/limits/{name}");
+        let limited =
+            lists.iter().flat_map(|list| pod_spec::list_of(spec, list)).all(|container| tree::has(container, &pointer));
+        let (Some(sum), Some(least)) = (sums.get(&name).filter(|_| limited), validation::quantity(&request)) else {
+            continue;
+        };
+        limits.insert(name, if least > *sum { request } else { sum.canonical().into() });
+    }
+    if let Some(resources) = child(spec, "resources") {
+        for (list, amounts) in [("requests", requests), ("limits", limits)] {
+            if !amounts.is_empty() {
+                set(resources, list, amounts);
+            }
+        }
+    }
+}
+
 fn update_status(_: &Context, old: &Value, new: &mut Value) {
+    keep_observed_generations(old, new);
     let old_class = old.pointer("/status/qosClass").cloned();
     if let (Some(status), Some(class)) = (child(new, "status"), old_class) {
         tree::fill_unset(status, "qosClass", class);
     }
     if let (Some(old), Some(new)) = (old.get("status"), tree::object_mut(new, "/status")) {
-        for field in ["resourceClaimStatuses", "extendedResourceClaimStatus"] {
+        for field in ["resourceClaimStatuses", "extendedResourceClaimStatus", "nodeAllocatableResourceClaimStatuses"] {
             if !tree::has(new, &format!("/{field}")) {
                 copy_field(old, new, field);
             }
+        }
+    }
+}
+
+/// Writers that do not know of `observedGeneration` leave it as it was.
+fn keep_observed_generations(old: &Value, new: &mut Value) {
+    let generation = |owner: &Value| tree::integer_or_zero(owner, "/observedGeneration");
+    let Some(before) = old.get("status") else { return };
+    let Some(status) = tree::object_mut(new, "/status") else { return };
+    if generation(status) == 0 && generation(before) != 0 {
+        copy_field(before, status, "observedGeneration");
+    }
+    let mut before: Vec<&Value> = tree::items(before, "/conditions").iter().collect();
+    for condition in tree::items_mut(status, "/conditions") {
+        let Some(at) = before.iter().position(|old| old.get("type") == condition.get("type")) else { continue };
+        let old = before.remove(at);
+        if generation(condition) == 0 && generation(old) != 0 {
+            copy_field(old, condition, "observedGeneration");
         }
     }
 }
@@ -261,45 +387,6 @@ fn grace_seconds(pod: &Value, requested: Option<i64>) -> Option<i64> {
     Some(if seconds < 0 { 1 } else { seconds })
 }
 
-/// What may change of a pod that is there: images, deadline, further tolerations.
-fn validate_update(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
-    let mut fixed = new.get("spec").cloned().unwrap_or_default();
-    let before = old.get("spec").cloned().unwrap_or_default();
-    for list in ["/containers", "/initContainers"] {
-        let old_containers = tree::items(&before, list);
-        if tree::items(&fixed, list).len() != old_containers.len() {
-            errors.push(FieldError::forbidden(
-                &format!("spec.{}", &list[1..]),
-                "pod updates may not add or remove containers",
-            ));
-            return;
-        }
-        for (container, old) in tree::items_mut(&mut fixed, list).iter_mut().zip(old_containers) {
-            copy_field(old, container, "image");
-        }
-    }
-    copy_field(&before, &mut fixed, "activeDeadlineSeconds");
-    let (tolerations, old_tolerations) = (tree::items(&fixed, "/tolerations"), tree::items(&before, "/tolerations"));
-    if old_tolerations.iter().all(|toleration| tolerations.contains(toleration)) {
-        copy_field(&before, &mut fixed, "tolerations");
-    }
-    if tree::items(&before, "/schedulingGates").len() >= tree::items(&fixed, "/schedulingGates").len() {
-        copy_field(&before, &mut fixed, "schedulingGates");
-        if !tree::items(&before, "/schedulingGates").is_empty() {
-            copy_field(&before, &mut fixed, "nodeSelector");
-            copy_field(&before, &mut fixed, "affinity");
-        }
-    }
-    if fixed != before {
-        errors.push(FieldError::forbidden("spec", SPEC_CHANGED));
-    }
-}
-
-const SPEC_CHANGED: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
-                            `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
-                            `spec.tolerations` (only additions to existing tolerations),\
-                            `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,23 +420,5 @@ mod tests {
         check(scheduled.clone(), Some(5), 5);
         check(scheduled, Some(0), 0);
         check(json!({"spec": {"nodeName": "n"}, "status": {"phase": "Failed"}}), Some(5), 0);
-    }
-
-    #[test]
-    fn few_fields_may_change() {
-        let check = |change: fn(&mut Value), allowed: bool| {
-            let old = json!({"spec": {"containers": [{"name": "a", "image": "x"}], "tolerations": [{"key": "k"}]}});
-            let mut new = old.clone();
-            change(&mut new);
-            let mut errors = Vec::new();
-            validate_update(&old, &new, &mut errors);
-            assert_eq!(errors.is_empty(), allowed, "{new} {errors:?}");
-        };
-        check(|pod| pod["spec"]["containers"][0]["image"] = json!("y"), true);
-        check(|pod| pod["spec"]["activeDeadlineSeconds"] = json!(3), true);
-        check(|pod| pod["spec"]["tolerations"] = json!([{"key": "k"}, {"key": "l"}]), true);
-        check(|pod| pod["spec"]["tolerations"] = json!([]), false);
-        check(|pod| pod["spec"]["nodeName"] = json!("n"), false);
-        check(|pod| pod["spec"]["containers"] = json!([]), false);
     }
 }
