@@ -93,7 +93,7 @@ pub struct FieldManager<'a> {
 impl FieldManager<'_> {
     /// Tracks a create (`live` has nothing but `apiVersion` and `kind`) or an update by `manager`: `managedFields` of
     /// `new` say what they should. Both objects are in normal form. Entries that the client sent are taken as they are;
-    /// an empty list, or a list with one empty entry, starts anew; none at all, malformed ones, or any sent to a
+    /// an empty list, or a list with one empty entry, makes the object forget them; none at all, malformed ones, or any sent to a
     /// subresource, are those of `live`.
     ///
     /// Nothing is refused: where the reference would fail, the entries of `live` are kept.

@@ -1,9 +1,11 @@
 //! Tests of field management: objects are text, sets are printed as lists of paths.
 
 mod apply;
+mod properties;
 mod sets;
 mod typed;
 mod update;
+mod versions;
 
 use std::sync::Arc;
 
@@ -15,6 +17,9 @@ use crate::testing::built_in;
 
 /// JSON, where quotes around names and plain words may be left out: `{a: b, c: [1, d]}`.
 fn tree(text: &str) -> Value {
+    if let Ok(value) = serde_json::from_str(text) {
+        return value;
+    }
     let mut quoted = String::new();
     let mut word = String::new();
     let mut inside = false;
@@ -102,11 +107,14 @@ impl Session {
         for field in ["apiVersion", "kind"] {
             object[field] = self.live[field].clone();
         }
+        // An empty list says something here.
+        let sent = object.pointer("/metadata/managedFields").cloned();
         let declared = built_in(&self.live);
         declared.normalise(object);
         declared.apply_defaults(object);
         meta::set_name(object, "a");
         meta::set_uid(object, "u");
+        sent.into_iter().for_each(|sent| meta::set(object, "managedFields", sent));
     }
 
     /// Somebody writes the whole object.
