@@ -192,6 +192,6 @@ fn check(golden: &str) -> Result<usize, Box<dyn Error>> {
 #[test]
 fn pods_and_workloads() -> Result<(), Box<dyn Error>> {
     let agree = check(include_str!("validation/workloads.golden"))?;
-    assert!(agree > 500, "{agree}");
+    assert!(agree > 740, "{agree}");
     Ok(())
 }

@@ -303,6 +303,7 @@ const SYSTEM_PRIORITIES: [(&str, i64); 2] =
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 fn priority_class(object: &Value, errors: &mut Vec<FieldError>) {
+    validation::qualified_finalizers(object, errors);
     let (name, value) = (tree::name(object), tree::integer_or_zero(object, "/value"));
     if name.starts_with("system-") {
         let why = match SYSTEM_PRIORITIES.iter().find(|(known, _)| *known == name) {

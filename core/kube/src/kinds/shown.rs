@@ -1,5 +1,11 @@
 //! Values in errors as the reference prints them: its validation sees internal types, which have no JSON names, so that
 //! structs come out with the names and the order of Go's fields, and with all that is unset.
+//!
+//! The types are in `facts/internal.txt`: `T NAME`, then its fields, separated by tabs: the name in Go, the name in JSON, and
+//! what is printed where it is unset, or the type of the struct there: `=T`, `*T` (null where unset), `[]T` for lists. A field
+//! without names has the fields of the struct `+T` among its owner's.
+
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use triune_api::{
     Value,
@@ -7,45 +13,44 @@ use triune_api::{
     path::Path,
 };
 
-/// Types and their fields in order: the name in Go, `=` the name in JSON where it is not the same with a small first letter,
-/// `:` what is printed where it is unset, or the type of the struct there: `*T` is null where unset, `[]T` a list.
-const TYPES: [(&str, &str); 20] = [
-    (
-        "SecurityContext",
-        "Capabilities:*Capabilities Privileged:null SELinuxOptions=seLinuxOptions:*SELinuxOptions \
-         WindowsOptions:*WindowsSecurityContextOptions RunAsUser:null RunAsGroup:null RunAsNonRoot:null \
-         ReadOnlyRootFilesystem:null AllowPrivilegeEscalation:null ProcMount:null SeccompProfile:*SeccompProfile \
-         AppArmorProfile:*AppArmorProfile",
-    ),
-    ("Capabilities", "Add:null Drop:null"),
-    ("SELinuxOptions", r#"User:"" Role:"" Type:"" Level:"""#),
-    (
-        "WindowsSecurityContextOptions",
-        "GMSACredentialSpecName=gmsaCredentialSpecName:null GMSACredentialSpec=gmsaCredentialSpec:null RunAsUserName:null \
-         HostProcess:null",
-    ),
-    ("SeccompProfile", r#"Type:"" LocalhostProfile:null"#),
-    ("AppArmorProfile", r#"Type:"" LocalhostProfile:null"#),
-    (
-        "ClusterTrustBundleProjection",
-        r#"Name:null SignerName:null LabelSelector:*LabelSelector Optional:null Path:"" User:null"#,
-    ),
-    ("PodResourceClaim", r#"Name:"" ResourceClaimName:null ResourceClaimTemplateName:null"#),
-    ("Toleration", r#"Key:"" Operator:"" Value:"" Effect:"" TolerationSeconds:null"#),
-    ("DeploymentStrategy", r#"Type:"" RollingUpdate:*RollingUpdate"#),
-    ("DaemonSetUpdateStrategy", r#"Type:"" RollingUpdate:*RollingUpdate"#),
-    ("RollingUpdate", "MaxUnavailable:0 MaxSurge:0"),
-    ("StatefulSetUpdateStrategy", r#"Type:"" RollingUpdate:*RollingUpdateStatefulSetStrategy"#),
-    ("RollingUpdateStatefulSetStrategy", "Partition:0 MaxUnavailable:null"),
-    (
-        "PodDisruptionBudgetSpec",
-        "MinAvailable:null Selector:*LabelSelector MaxUnavailable:null UnhealthyPodEvictionPolicy:null",
-    ),
-    ("SuccessPolicy", "Rules:[]SuccessPolicyRule"),
-    ("SuccessPolicyRule", "SucceededIndexes:null SucceededCount:null"),
-    ("NodeSelectorTerm", "MatchExpressions:[]NodeSelectorRequirement MatchFields:[]NodeSelectorRequirement"),
-    ("NodeSelectorRequirement", r#"Key:"" Operator:"" Values:null"#),
-    ("ResourceRequirements", "Limits:null Requests:null Claims:null"),
+struct Field {
+    name: &'static str,
+    json_name: &'static str,
+    shape: &'static str,
+}
+
+static TYPES: LazyLock<BTreeMap<&'static str, Vec<Field>>> = LazyLock::new(|| {
+    let mut types: BTreeMap<&'static str, Vec<Field>> = BTreeMap::new();
+    let mut owner = "";
+    for line in include_str!("../../facts/internal.txt").lines().filter(|line| !line.starts_with('#')) {
+        match line.split('\t').collect::<Vec<_>>()[..] {
+            ["T", name] => {
+                owner = name;
+                types.entry(owner).or_default();
+            }
+            [name, json_name, shape] => types.entry(owner).or_default().push(Field { name, json_name, shape }),
+            _ => {}
+        }
+    }
+    types
+});
+
+/// The metadata that the reference prints, in its order, under JSON names.
+const METADATA: [&str; 14] = [
+    "name",
+    "generateName",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
 ];
 
 /// `field: Invalid value: value: detail` of a struct of the type.
@@ -61,89 +66,175 @@ pub fn not_supported(path: &Path<'_>, type_name: &str, value: &Value, supported:
     error
 }
 
-/// A struct of the type.
+/// A struct of the type, on one line.
 pub fn structure(type_name: &str, value: &Value) -> String {
     let mut out = String::new();
-    append(&mut out, type_name, value);
+    shown(type_name, value).append(&mut out, None);
     out
 }
 
-fn append(out: &mut String, type_name: &str, value: &Value) {
-    if type_name == "LabelSelector" {
-        out.push_str(&selector(value));
-        return;
-    }
-    let Some((_, fields)) = TYPES.iter().find(|(name, _)| *name == type_name) else {
-        out.push_str(&value.to_string());
-        return;
-    };
-    out.push('{');
-    for (index, field) in fields.split_whitespace().enumerate() {
-        let (names, shape) = field.split_once(':').unwrap_or((field, "null"));
-        let (name, json_name) = names.split_once('=').unwrap_or((names, ""));
-        if index > 0 {
-            out.push(',');
-        }
-        out.push_str(&format!("{name:?}:"));
-        let value = if json_name.is_empty() { value.get(lower_first(name)) } else { value.get(json_name) };
-        append_field(out, shape, value.filter(|value| !value.is_null()));
-    }
-    out.push('}');
+/// A list of structs of the type, on one line.
+pub fn structures(type_name: &str, values: &[Value]) -> String {
+    let mut out = String::new();
+    Shown::List(values.iter().map(|value| shown(type_name, value)).collect()).append(&mut out, None);
+    out
 }
 
-fn append_field(out: &mut String, shape: &str, value: Option<&Value>) {
-    match (value, shape.strip_prefix('*'), shape.strip_prefix("[]")) {
-        (None, Some(_), _) | (None, _, Some(_)) => out.push_str("null"),
-        (None, ..) => out.push_str(shape),
-        (Some(value), Some(type_name), _) => append(out, type_name, value),
-        (Some(Value::Array(items)), _, Some(type_name)) => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                append(out, type_name, item);
-            }
-            out.push(']');
-        }
-        (Some(value), ..) => out.push_str(&value.to_string()),
-    }
+/// A struct of the type, a line for each field, indented by one space.
+pub fn pretty(type_name: &str, value: &Value) -> String {
+    let mut out = String::new();
+    shown(type_name, value).append(&mut out, Some(0));
+    out
 }
 
-fn lower_first(name: &str) -> String {
-    let mut letters = name.chars();
-    letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect()
-}
-
-/// A label selector, which has JSON names also inside of the reference, in the order of its fields.
+/// A label selector, which has JSON names also inside of the reference.
 pub fn selector(value: &Value) -> String {
-    let mut parts = Vec::new();
-    let given = |key: &str| value.get(key).filter(|value| !value.is_null() && !is_empty(value));
-    if let Some(labels) = given("matchLabels") {
-        parts.push(format!(r#""matchLabels":{labels}"#));
-    }
-    if let Some(Value::Array(expressions)) = given("matchExpressions") {
-        let expressions: Vec<String> = expressions.iter().map(expression).collect();
-        parts.push(format!(r#""matchExpressions":[{}]"#, expressions.join(",")));
-    }
-    format!("{{{}}}", parts.join(","))
+    structure("LabelSelector", value)
 }
 
-fn expression(expression: &Value) -> String {
-    let text = |key: &str| expression.get(key).cloned().unwrap_or_else(|| "".into());
-    let mut out = format!(r#"{{"key":{},"operator":{}"#, text("key"), text("operator"));
-    if let Some(values) = expression.get("values").filter(|values| !values.is_null() && !is_empty(values)) {
-        out.push_str(&format!(r#","values":{values}"#));
+/// A value with its fields in order.
+enum Shown {
+    Leaf(String),
+    Object(Vec<(String, Shown)>),
+    List(Vec<Shown>),
+}
+
+fn shown(type_name: &str, value: &Value) -> Shown {
+    if value.is_null() {
+        return Shown::Leaf("null".into());
     }
-    out.push('}');
-    out
+    if type_name == "LabelSelector" {
+        return shown_selector(value);
+    }
+    if !TYPES.contains_key(type_name) {
+        return plain(value);
+    }
+    let mut fields = Vec::new();
+    push_fields(type_name, value, &mut fields);
+    Shown::Object(fields)
+}
+
+fn push_fields(type_name: &str, value: &Value, out: &mut Vec<(String, Shown)>) {
+    match type_name {
+        "TypeMeta" => {}
+        "ObjectMeta" => {
+            let given = |field: &str| value.pointer("/metadata")?.get(field).filter(|value| !is_empty(value));
+            out.extend(METADATA.iter().filter_map(|field| Some(((*field).to_string(), plain(given(field)?)))));
+        }
+        _ => {
+            for field in TYPES.get(type_name).into_iter().flatten() {
+                if let Some(embedded) = field.shape.strip_prefix('+') {
+                    push_fields(embedded, value, out);
+                } else {
+                    let value = value.get(field.json_name).filter(|value| !value.is_null());
+                    out.push((field.name.to_string(), shown_field(field.shape, value)));
+                }
+            }
+        }
+    }
+}
+
+fn shown_field(shape: &str, value: Option<&Value>) -> Shown {
+    let empty = Value::Object(serde_json::Map::new());
+    if let Some(type_name) = shape.strip_prefix('=') {
+        return shown(type_name, value.unwrap_or(&empty));
+    }
+    match value {
+        None if shape.starts_with(['*', '[']) => Shown::Leaf("null".into()),
+        None => Shown::Leaf(shape.into()),
+        Some(value) => match (shape.strip_prefix('*'), shape.strip_prefix("[]"), value) {
+            (Some(type_name), ..) => shown(type_name, value),
+            (_, Some(type_name), Value::Array(items)) => {
+                Shown::List(items.iter().map(|item| shown(type_name, item)).collect())
+            }
+            _ => plain(value),
+        },
+    }
+}
+
+fn plain(value: &Value) -> Shown {
+    match value {
+        Value::Object(map) => Shown::Object(map.iter().map(|(key, value)| (key.clone(), plain(value))).collect()),
+        Value::Array(items) => Shown::List(items.iter().map(plain).collect()),
+        leaf => Shown::Leaf(leaf.to_string()),
+    }
+}
+
+fn shown_selector(selector: &Value) -> Shown {
+    let given = |owner: &'_ Value, key: &str| owner.get(key).filter(|value| !is_empty(value)).cloned();
+    let mut fields = Vec::new();
+    if let Some(labels) = given(selector, "matchLabels") {
+        fields.push(("matchLabels".to_string(), plain(&labels)));
+    }
+    if let Some(Value::Array(expressions)) = given(selector, "matchExpressions") {
+        let expression = |expression: &Value| {
+            let text = |key: &str| plain(expression.get(key).unwrap_or(&Value::String(String::new())));
+            let mut fields = vec![("key".to_string(), text("key")), ("operator".to_string(), text("operator"))];
+            fields.extend(given(expression, "values").map(|values| ("values".to_string(), plain(&values))));
+            Shown::Object(fields)
+        };
+        fields.push(("matchExpressions".to_string(), Shown::List(expressions.iter().map(expression).collect())));
+    }
+    Shown::Object(fields)
 }
 
 fn is_empty(value: &Value) -> bool {
     match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Object(map) => map.is_empty(),
         _ => false,
+    }
+}
+
+impl Shown {
+    /// On one line, or on lines from a depth on.
+    fn append(&self, out: &mut String, depth: Option<usize>) {
+        let (open, close, length) = match self {
+            Shown::Leaf(text) => return push_escaped(out, text),
+            Shown::Object(fields) => ('{', '}', fields.len()),
+            Shown::List(items) => ('[', ']', items.len()),
+        };
+        let below = depth.map(|depth| depth + 1);
+        let line = |out: &mut String, depth: Option<usize>| {
+            if let Some(depth) = depth {
+                out.push('\n');
+                out.extend(std::iter::repeat_n(' ', depth));
+            }
+        };
+        out.push(open);
+        for index in 0..length {
+            if index > 0 {
+                out.push(',');
+            }
+            line(out, below);
+            match self {
+                Shown::Object(fields) => {
+                    push_escaped(out, &Value::from(fields[index].0.as_str()).to_string());
+                    out.push_str(if depth.is_some() { ": " } else { ":" });
+                    fields[index].1.append(out, below);
+                }
+                Shown::List(items) => items[index].append(out, below),
+                Shown::Leaf(_) => {}
+            }
+        }
+        if length > 0 {
+            line(out, depth);
+        }
+        out.push(close);
+    }
+}
+
+/// Go's JSON can stand in HTML.
+fn push_escaped(out: &mut String, text: &str) {
+    for letter in text.chars() {
+        match letter {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            letter => out.push(letter),
+        }
     }
 }
 
@@ -178,5 +269,19 @@ mod tests {
             r#"{"matchLabels":{"a":"b"},"matchExpressions":[{"key":"k","operator":"In","values":["v"]}]}"#,
         );
         check("LabelSelector", json!({"matchLabels": {}}), "{}");
+        check(
+            "Toleration",
+            json!({"key": "<"}),
+            r#"{"Key":"\u003c","Operator":"","Value":"","Effect":"","TolerationSeconds":null}"#,
+        );
+    }
+
+    #[test]
+    fn lines_are_indented_by_one_space() {
+        let value = json!({"rules": [{"succeededCount": 1}]});
+        let expected = "{\n \"Rules\": [\n  {\n   \"SucceededIndexes\": null,\n   \"SucceededCount\": 1\n  }\n ]\n}";
+        assert_eq!(pretty("SuccessPolicy", &value), expected);
+        let spec = pretty("PodSpec", &json!({"containers": [{"name": "a"}]}));
+        assert!(spec.contains("\n   \"Name\": \"a\",\n   \"Image\": \"\",\n"), "{spec}");
     }
 }

@@ -91,6 +91,17 @@ pub fn annotations(annotations: Option<&Value>, path: &Path<'_>, errors: &mut Ve
     }
 }
 
+/// Finalizers of kinds of the older groups are the server's own or have a domain.
+pub fn qualified_finalizers(object: &Value, errors: &mut Vec<FieldError>) {
+    let list = Path::new("metadata.finalizers");
+    for (index, name) in tree::items(object, "/metadata/finalizers").iter().filter_map(Value::as_str).enumerate() {
+        if !name.contains('/') && !["kubernetes", "orphan", "foregroundDeletion"].contains(&name) {
+            let message = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(list.index(index).invalid(name, message));
+        }
+    }
+}
+
 /// A name such as a label's key.
 pub fn qualified_name(name: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     path.all_invalid(name, triune_api::validation::qualified_name(name), errors);

@@ -22,6 +22,7 @@ pub static DEPLOYMENTS: Kind = Kind {
     defaults: deployment_defaults,
     create: |_, _, object| pod_spec::drop_disabled(object, "/spec/template/spec", None),
     update: |_, _, old, new| pod_spec::drop_disabled(new, "/spec/template/spec", Some(old)),
+    validate: validation::qualified_finalizers,
     validate_create: |object, errors| validate_deployment(object, None, errors),
     validate_update: |old, new, errors| {
         validate_deployment(new, Some(old), errors);
@@ -44,6 +45,7 @@ pub static REPLICA_SETS: Kind = Kind {
     },
     create: |_, _, object| pod_spec::drop_disabled(object, "/spec/template/spec", None),
     update: |_, _, old, new| pod_spec::drop_disabled(new, "/spec/template/spec", Some(old)),
+    validate: validation::qualified_finalizers,
     validate_create: |object, errors| validate_replica_set(object, None, errors),
     validate_update: |old, new, errors| {
         validate_replica_set(new, Some(old), errors);
@@ -62,6 +64,7 @@ pub static STATEFUL_SETS: Kind = Kind {
     defaults: stateful_set_defaults,
     create: |_, _, object| pod_spec::drop_disabled(object, "/spec/template/spec", None),
     update: |_, _, old, new| pod_spec::drop_disabled(new, "/spec/template/spec", Some(old)),
+    validate: validation::qualified_finalizers,
     validate_create: |object, errors| validate_stateful_set(object, None, errors),
     validate_update: stateful_set_update,
     validate_status: stateful_set_status,
@@ -93,6 +96,7 @@ pub static DAEMON_SETS: Kind = Kind {
         let changed = old.pointer("/spec/template") != new.pointer("/spec/template");
         set_template_generation(new, before + i64::from(changed));
     },
+    validate: validation::qualified_finalizers,
     validate_create: |object, errors| validate_daemon_set(object, None, errors),
     validate_update: |old, new, errors| {
         selector_is_immutable(old, new, errors);
@@ -110,6 +114,7 @@ pub static REPLICATION_CONTROLLERS: Kind = Kind {
     defaults: replication_controller_defaults,
     create: |_, _, object| pod_spec::drop_disabled(object, "/spec/template/spec", None),
     update: |_, _, old, new| pod_spec::drop_disabled(new, "/spec/template/spec", Some(old)),
+    validate: validation::qualified_finalizers,
     validate_create: |object, errors| validate_replication_controller(object, None, errors),
     validate_update: |old, new, errors| validate_replication_controller(new, Some(old), errors),
     validate_status: |_, new, errors| {
@@ -133,6 +138,7 @@ pub static REPLICATION_CONTROLLERS: Kind = Kind {
 /// `apps/v1 ControllerRevision`.
 pub static CONTROLLER_REVISIONS: Kind = Kind {
     validate: |object, errors| {
+        validation::qualified_finalizers(object, errors);
         if tree::integer_or_zero(object, "/revision") < 0 {
             let message = "must be greater than or equal to 0";
             errors.push(FieldError::invalid("revision", &object["revision"], message));
@@ -153,6 +159,7 @@ pub static POD_TEMPLATES: Kind = Kind {
     defaults: |object| pod_spec::template_defaults(object, "template"),
     create: |_, _, object| pod_spec::drop_disabled(object, "/template/spec", None),
     update: |_, _, old, new| pod_spec::drop_disabled(new, "/template/spec", Some(old)),
+    validate: validation::qualified_finalizers,
     validate_create: |object, errors| {
         pod_template(object.get("template").unwrap_or(&Value::Null), None, &Path::new("template"), errors);
     },
@@ -552,7 +559,16 @@ fn stateful_set_update(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
     }
     errors.append(&mut found);
     validation::unchanged(old, new, "/spec/selector", "LabelSelector", &SPEC.field("selector"), errors);
-    for field in ["volumeClaimTemplates", "serviceName", "podManagementPolicy"] {
+    let claims = |set: &'_ Value| tree::items(set, "/spec/volumeClaimTemplates").to_vec();
+    if claims(old) != claims(new) {
+        let mut error = SPEC.field("volumeClaimTemplates").invalid("", "field is immutable");
+        error.value = Some(match claims(new) {
+            none if none.is_empty() => "null".into(),
+            claims => shown::structures("PersistentVolumeClaim", &claims),
+        });
+        errors.push(error);
+    }
+    for field in ["serviceName", "podManagementPolicy"] {
         validation::immutable(old, new, &format!("/spec/{field}"), &format!("spec.{field}"), errors);
     }
 }

@@ -7,6 +7,7 @@ pub mod rules;
 use serde_json::json;
 use triune_api::{Map, Value};
 
+use super::validation;
 use crate::{
     kind::Kind,
     tables::workloads as tables,
@@ -16,6 +17,7 @@ use crate::{
 /// `autoscaling/v2 HorizontalPodAutoscaler`.
 pub static V2: Kind = Kind {
     defaults: defaults_v2,
+    validate: validation::qualified_finalizers,
     validate_create: |object, errors| rules::autoscaler(object, None, errors),
     validate_update: |old, new, errors| rules::autoscaler(new, Some(old), errors),
     validate_status: rules::status,
@@ -32,6 +34,7 @@ pub static V1: Kind = Kind {
         }
     },
     // The rules are those of the form that is stored.
+    validate: validation::qualified_finalizers,
     validate_create: |object, errors| rules::autoscaler(&to_v2(object.clone()), None, errors),
     validate_update: |old, new, errors| {
         rules::autoscaler(&to_v2(new.clone()), Some(&to_v2(old.clone())), errors);

@@ -263,10 +263,11 @@ fn template_kept(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
         }
         if before.get("spec") != after.get("spec") {
             let path = SPEC.field("template.spec");
-            errors.push(path.invalid(after.get("spec").cloned().unwrap_or_default(), IMMUTABLE));
+            let after = after.get("spec").unwrap_or(&NULL);
+            errors.push(shown::invalid(&path, "PodSpec", after, IMMUTABLE.into()));
         }
     } else if before != after {
-        errors.push(SPEC.field("template").invalid(after, IMMUTABLE));
+        errors.push(shown::invalid(&SPEC.field("template"), "PodTemplateSpec", &after, IMMUTABLE.into()));
     }
 }
 

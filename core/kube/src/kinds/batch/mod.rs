@@ -30,6 +30,7 @@ pub static JOBS: Kind = Kind {
         pod_spec::drop_disabled(job, "/spec/template/spec", None);
     },
     update: |_, _, old, new| pod_spec::drop_disabled(new, "/spec/template/spec", Some(old)),
+    validate: validation::qualified_finalizers,
     validate_create: job::created,
     validate_update: job::updated,
     validate_status: status::updated,
@@ -49,6 +50,7 @@ pub static CRON_JOBS: Kind = Kind {
     defaults: cron_job_defaults,
     create: |_, _, object| pod_spec::drop_disabled(object, "/spec/jobTemplate/spec/template/spec", None),
     update: |_, _, old, new| pod_spec::drop_disabled(new, "/spec/jobTemplate/spec/template/spec", Some(old)),
+    validate: validation::qualified_finalizers,
     validate_create: |cron_job, errors| {
         job::cron_job(cron_job, None, errors);
         let name = tree::name(cron_job);

@@ -5,7 +5,10 @@ use triune_api::{Value, field::FieldError, path::Path, time};
 
 use super::{indexes, policies};
 use crate::{
-    kinds::pod_spec::{integer_of, not_negative, some_of, text_of},
+    kinds::{
+        pod_spec::{integer_of, not_negative, some_of, text_of},
+        shown,
+    },
     tree,
 };
 
@@ -204,9 +207,9 @@ fn of_finished(change: &Change<'_>, errors: &mut Vec<FieldError>) {
     let uncounted = some_of(change.after, "uncountedTerminatedPods").unwrap_or(&NULL);
     let any = ["/failed", "/succeeded"].iter().any(|list| !tree::items(uncounted, list).is_empty());
     if (turned || change.differs("uncountedTerminatedPods")) && finished && any {
-        let list = |name: &str| uncounted.get(name).cloned().unwrap_or_default();
-        let shown = serde_json::json!({"Succeeded": list("succeeded"), "Failed": list("failed")});
-        errors.push(STATUS.field("uncountedTerminatedPods").invalid(shown, "must be empty for finished job"));
+        let message = "must be empty for finished job".into();
+        let path = STATUS.field("uncountedTerminatedPods");
+        errors.push(shown::invalid(&path, "UncountedTerminatedPods", uncounted, message));
     }
 }
 

@@ -4,7 +4,7 @@
 //! Rules keep the reference's order and words; paths are chains on the stack that only errors print. In reading order:
 //! [`defaults`], [`validate`] (the spec as a whole), [`containers`] with [`environment`], [`handlers`] (probes, lifecycle),
 //! [`mounts`] and [`resources`]; [`volumes`] and [`projections`]; [`security`] and [`windows`]; [`scheduling`];
-//! [`template`] (specs with metadata), [`tolerated`] (what an update may keep), [`disabled`], [`warnings`].
+//! [`template`] (specs with metadata), [`tolerated`] (what an update may keep), [`disabled`], [`warnings`] with [`overlaps`].
 
 pub mod containers;
 pub mod defaults;
@@ -12,6 +12,7 @@ pub mod disabled;
 pub mod environment;
 pub mod handlers;
 pub mod mounts;
+pub mod overlaps;
 pub mod projections;
 pub mod resources;
 pub mod scheduling;

@@ -10,7 +10,7 @@ use triune_api::{
 };
 
 use super::{
-    annotation, each_container, integer_of, list_of, some_of,
+    annotation, each_container, integer_of, list_of, overlaps, some_of,
     template::{APP_ARMOR, metadata_of, spec_of},
     text_of,
 };
@@ -100,6 +100,7 @@ fn about(object: &Value, template_path: Option<&Path<'_>>, warnings: &mut Vec<St
         }
     }
     volumes(spec, path, warnings);
+    overlaps::warn(spec, warnings);
     repeated(spec, "hostAliases", "ip", path, warnings);
     repeated(spec, "imagePullSecrets", "name", path, warnings);
     let list = path.field("imagePullSecrets");

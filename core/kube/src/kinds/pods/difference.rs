@@ -1,30 +1,20 @@
 //! What differs between two states, as a unified difference of lines: part of the messages about forbidden changes.
-//!
-//! The reference prints its internal types, with all their unset fields. Here the objects are printed as clients know them.
 
 use triune_api::Value;
+
+use crate::kinds::shown::pretty;
 
 /// Lines around a change.
 const CONTEXT_LINES: usize = 3;
 
 /// Of two pod specs.
 pub fn of_specs(before: &Value, after: &Value) -> String {
-    unified(&pretty(before), &pretty(after))
+    unified(&pretty("PodSpec", before), &pretty("PodSpec", after))
 }
 
 /// Of two ephemeral containers.
 pub fn of_ephemeral_containers(before: &Value, after: &Value) -> String {
-    unified(&pretty(before), &pretty(after))
-}
-
-fn pretty(value: &Value) -> String {
-    let mut bytes = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b" ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    if serde::Serialize::serialize(value, &mut serializer).is_err() {
-        return String::new();
-    }
-    String::from_utf8(bytes).unwrap_or_default()
+    unified(&pretty("EphemeralContainer", before), &pretty("EphemeralContainer", after))
 }
 
 /// A line of the one, of the other, or of both.

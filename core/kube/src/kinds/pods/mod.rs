@@ -35,6 +35,7 @@ pub static PODS: Kind = Kind {
         pod_spec::drop_disabled(new, "/spec", Some(old));
     },
     update_status,
+    validate: validation::qualified_finalizers,
     validate_create: update::created,
     validate_update: update::updated,
     validate_status: status::updated,
