@@ -5,6 +5,7 @@
 //! - [`index`]: the index of a history, made once; [`view`]: what a selection shows over time
 //! - [`storage`]: commits, and that what is shown is what was committed (S1, S3 to S5, S9 to S11, W19)
 //! - [`objects`]: namespaces and finalizers, on commits (D1, D2, G5, G6)
+//! - [`owners`]: what appliers own (O1 to O3)
 //! - [`outcomes`]: what a write was told and what it did (S2, S6, S7, S8, L18)
 //! - [`linearizability`]: a register for each object (S12)
 //! - [`lists`]: lists, pages, cached reads (W1 to W6, W12, W20)
@@ -42,6 +43,7 @@ pub mod lists;
 pub mod liveness;
 pub mod objects;
 pub mod outcomes;
+pub mod owners;
 pub mod storage;
 pub mod view;
 pub mod watches;
@@ -292,6 +294,7 @@ pub fn checkers() -> &'static [Checker] {
         liveness::CHECKER,
         objects::CHECKER,
         outcomes::CHECKER,
+        owners::CHECKER,
         storage::CHECKER,
         watches::CHECKER,
     ]

@@ -178,6 +178,7 @@ fn effect_of_success(index: &Index<'_>, record: &Record<'_>, event: usize, answe
     match record.operation {
         Operation::Get { .. } => answer.object.as_ref().map(|object| Effect::Sees(object.revision)),
         Operation::Create { .. } => makes(false),
+        Operation::Patch { .. } if answer.code == 201 => makes(false),
         Operation::Update { .. } | Operation::Patch { .. } => makes(true),
         Operation::Delete { .. } if answer.object.is_some() => makes(true),
         // It made a commit that is a request of its own here, and it saw the state after that; or it found the object on

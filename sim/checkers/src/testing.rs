@@ -6,7 +6,7 @@
 //! c 5 cm/a/x=one cm/a/y=-       a commit: the row of x is set, that of y removed
 //! c 6 floor:cm=5                a compaction; also `nolog:KEY`, `log:KEY`, `log:-KEY` for rows of the change log
 //! w 5 cm/a/x=one                a write of client-1 with its commit and answer: create, update or delete
-//! > 1 create cm/a/x=one         request 1; update, patch, delete, get, list, watch, path; `on=api-2` `by=client-2`
+//! > 1 create cm/a/x=one         request 1; update, patch, apply, delete, get, list, watch, path; `on=api-2` `by=client-2`
 //! < 1 201 cm/a/x@5              its answer; also `lost`, `silent`, `unsent`, `404 NotFound`
 //! < 2 200 @7 cm/a/x@5 more      a list
 //! ~ 3 ADDED cm/a/x@5            from a stream; BOOKMARK 7, END 7, ERROR 410, closed, broken
@@ -250,6 +250,7 @@ impl Builder {
             "create" => Operation::Create { key: key(name), object: Some(sent()) },
             "update" => Operation::Update { key: key(name), expect, object: sent() },
             "patch" => Operation::Patch { key: key(name), expect, kind: "merge".into(), patch: content.into() },
+            "apply" => Operation::Patch { key: key(name), expect, kind: "apply".into(), patch: content.into() },
             "delete" => Operation::Delete { key: key(name), uid: option("uid").map(str::to_owned), expect },
             "deleteall" => Operation::DeleteCollection { resource, namespace, labels },
             "get" => match option("least") {
@@ -317,6 +318,8 @@ impl Builder {
                 answer.list.as_mut().expect("a list").more = true;
             } else if let Some(count) = word.strip_prefix("left=") {
                 answer.list.as_mut().expect("a list").remaining = Some(number(count));
+            } else if let Some(cause) = word.strip_prefix("cause=") {
+                answer.causes.push(cause.to_owned());
             } else if *word == "retry" {
                 answer.retry_after = Some(1);
             } else if let Some(message) = word.strip_prefix("says=") {

@@ -75,6 +75,14 @@ impl Kind {
         }
     }
 
+    /// What an apply configuration of labels alone says.
+    pub fn configuration(self, namespace: &str, name: &str, labels: Value) -> Value {
+        let (group, version, _, kind) = self.names();
+        let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+        let metadata = json!({ "namespace": namespace, "name": name, "labels": labels });
+        json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata })
+    }
+
     /// An object with content of its own. An empty name is left out.
     pub fn object(self, namespace: &str, name: &str, content: &Content) -> Value {
         let (group, version, _, kind) = self.names();

@@ -19,8 +19,8 @@ use crate::{
     retry,
     session::Session,
     workload::{
-        Theme, Workload, applier::Applier, churn::Churn, informers::Informers, namespaces::Namespaces, pagers::Pagers,
-        probes::Probes, readers::Readers, watchers::Watchers,
+        Theme, Workload, applier::Applier, churn::Churn, informers::Informers, namespaces::Namespaces, owners::Owners,
+        pagers::Pagers, probes::Probes, readers::Readers, watchers::Watchers,
     },
 };
 
@@ -67,6 +67,8 @@ pub enum Role {
     Namespaces,
     /// [`Applier`].
     Applier,
+    /// [`Owners`].
+    Owners,
     /// [`Readers`].
     Readers,
     /// [`Pagers`].
@@ -82,10 +84,11 @@ pub enum Role {
 }
 
 /// Roles and how often each is drawn.
-const ROLES: [(Role, u32); 9] = [
+const ROLES: [(Role, u32); 10] = [
     (Role::Churn, 5),
     (Role::Namespaces, 2),
     (Role::Applier, 2),
+    (Role::Owners, 3),
     (Role::Readers, 3),
     (Role::Pagers, 3),
     (Role::Watchers, 4),
@@ -174,6 +177,7 @@ fn draw_workload(random: &mut Random, theme: &Theme, role: Role) -> Workload {
         Role::Churn => Workload::Churn(Churn::draw(random, theme)),
         Role::Namespaces => Workload::Namespaces(Namespaces::draw(random, theme)),
         Role::Applier => Workload::Applier(Applier::draw(random, theme)),
+        Role::Owners => Workload::Owners(Owners::draw(random, theme)),
         Role::Readers => Workload::Readers(Readers::draw(random, theme)),
         Role::Pagers => Workload::Pagers(Pagers::draw(random, theme)),
         Role::Watchers => Workload::Watchers(Watchers::draw(random, theme)),
@@ -253,7 +257,7 @@ mod tests {
             assert_eq!(serde_json::from_str::<Vec<ClientPlan>>(&text).expect("what was written"), plans);
             roles.extend(plans.iter().flat_map(|plan| &plan.workloads).map(Workload::name));
         }
-        assert_eq!(roles.len(), 8, "every workload is drawn: {roles:?}");
+        assert_eq!(roles.len(), 9, "every workload is drawn: {roles:?}");
     }
 
     #[test]

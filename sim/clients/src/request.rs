@@ -144,6 +144,15 @@ impl Request {
         Request::write(Method::PATCH, path, media_type, &patch, operation)
     }
 
+    /// Server-side apply of a configuration, by force.
+    pub fn apply(kind: Kind, key: &ObjectKey, manager: &str, configuration: &Value) -> Request {
+        let patch = configuration.to_string();
+        let operation = Operation::Patch { key: key.clone(), expect: None, kind: "apply".into(), patch };
+        let query = [("fieldManager", manager.to_owned()), ("force", "true".to_owned())];
+        let path = with_query(format!("{}/{}", kind.path(&key.namespace), key.name), &query);
+        Request::write(Method::PATCH, path, "application/apply-patch+yaml", configuration, operation)
+    }
+
     /// DELETE of one object.
     pub fn delete(kind: Kind, key: &ObjectKey, preconditions: &Preconditions) -> Request {
         let Preconditions { uid, revision } = preconditions.clone();

@@ -5,6 +5,7 @@
 //! - [`churn`]: few names, written in every way that there is
 //! - [`namespaces`]: namespaces come, are filled, deleted and finalised
 //! - [`applier`]: get, create if absent, else patch; what kubectl does
+//! - [`owners`]: server-side apply by many managers to the same objects
 //! - [`readers`]: single reads and lists in all modes
 //! - [`pagers`]: lists in small pages with pauses, also past a compaction
 //! - [`watchers`]: watches in all modes, dropped early, left idle, read slowly
@@ -15,6 +16,7 @@ pub mod applier;
 pub mod churn;
 pub mod informers;
 pub mod namespaces;
+pub mod owners;
 pub mod pagers;
 pub mod probes;
 pub mod readers;
@@ -43,6 +45,8 @@ pub enum Workload {
     Namespaces(namespaces::Namespaces),
     /// See [`applier`].
     Applier(applier::Applier),
+    /// See [`owners`].
+    Owners(owners::Owners),
     /// See [`readers`].
     Readers(readers::Readers),
     /// See [`pagers`].
@@ -62,6 +66,7 @@ impl Workload {
             Workload::Churn(knobs) => knobs.run(session).await,
             Workload::Namespaces(knobs) => knobs.run(session).await,
             Workload::Applier(knobs) => knobs.run(session).await,
+            Workload::Owners(knobs) => knobs.run(session).await,
             Workload::Readers(knobs) => knobs.run(session).await,
             Workload::Pagers(knobs) => knobs.run(session).await,
             Workload::Watchers(knobs) => knobs.run(session).await,
@@ -76,6 +81,7 @@ impl Workload {
             Workload::Churn(_) => "churn",
             Workload::Namespaces(_) => "namespaces",
             Workload::Applier(_) => "applier",
+            Workload::Owners(_) => "owners",
             Workload::Readers(_) => "readers",
             Workload::Pagers(_) => "pagers",
             Workload::Watchers(_) => "watchers",

@@ -66,7 +66,11 @@ impl Update<'_> {
                 Some(stored) => *stored,
                 None => match self.scope.read(&key).await? {
                     Some(stored) => stored,
-                    None if self.allow_create => return self.create_instead().await,
+                    None if self.allow_create => match self.create_instead().await {
+                        // Somebody else has created it: then it is there to be changed.
+                        Err(status) if status.reason == "AlreadyExists" && !self.dry_run => continue,
+                        answer => return answer,
+                    },
                     None => return Err(self.scope.not_found(&key.name)),
                 },
             };
