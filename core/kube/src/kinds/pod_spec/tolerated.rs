@@ -127,3 +127,66 @@ fn has_indivisible_pages(container: &Value) -> bool {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::pod_spec::template;
+
+    /// A template that is valid but for `spec`, which is put over it.
+    fn template_with(spec: Value) -> Value {
+        let mut template = json!({"spec": {
+            "containers": [{
+                "name": "a", "image": "b", "terminationMessagePolicy": "File", "imagePullPolicy": "Always",
+            }],
+            "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "terminationGracePeriodSeconds": 30,
+        }});
+        for (key, value) in spec.as_object().into_iter().flatten() {
+            template["spec"][key] = value.clone();
+        }
+        template
+    }
+
+    #[test]
+    fn what_was_wrong_may_stay_and_nothing_new_comes() {
+        let check = |spec: Value, expected: &str| {
+            let new = template_with(spec);
+            let errors = |old: Option<&Value>| {
+                let mut errors = Vec::new();
+                template::template(&new, old, &Path::new("template"), &mut errors);
+                errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+            };
+            let fresh = errors(None);
+            assert!(fresh.len() == 1 && fresh[0].contains(expected), "{fresh:?}");
+            assert_eq!(errors(Some(&template_with(json!({})))), fresh, "the old object was right");
+            assert_eq!(errors(Some(&new)), [""; 0], "the old object was as wrong");
+        };
+        let term = |values: Value| {
+            json!([{"topologyKey": "k", "labelSelector": {"matchExpressions": [
+                {"key": "a", "operator": "In", "values": values},
+            ]}}])
+        };
+        let affinity = json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term(json!(["a b"]))}});
+        check(json!({"affinity": affinity}), "a valid label must be");
+        let node =
+            json!({"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "In", "values": ["a b"]}]}]});
+        check(
+            json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": node}}}),
+            "a valid label must be",
+        );
+        let spread = json!({"maxSkew": 1, "topologyKey": "k", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {
+            "matchExpressions": [{"key": "a", "operator": "Nope"}],
+        }});
+        check(json!({"topologySpreadConstraints": [spread]}), "not a valid selector operator");
+        let sysctls = json!([{"name": "net.ipv4.tcp_syncookies", "value": "1"}]);
+        check(
+            json!({"hostNetwork": true, "securityContext": {"sysctls": sysctls}}),
+            "may not be specified when 'hostNetwork'",
+        );
+        check(json!({"hostNetwork": true, "hostUsers": false}), "when `hostUsers` is false");
+        let image = json!({"name": "v", "image": {"reference": "", "pullPolicy": "Always"}});
+        check(json!({"volumes": [image]}), "image.reference: Required value");
+    }
+}
