@@ -2,9 +2,10 @@
 //! reference about what is not (apimachinery `pkg/api/validate/content`, `pkg/util/validation`, `pkg/api/validation`).
 //!
 //! In reading order: the formats of single values are here, the rules of `metadata` are in `object_meta`,
-//! formats of other fields in [`formats`].
+//! formats of other fields in [`formats`], addresses and ranges in [`network`].
 
 pub mod formats;
+pub mod network;
 mod object_meta;
 
 pub use object_meta::{
