@@ -191,7 +191,8 @@ fn namespaces() -> GroupResource {
 /// metadata (the verbs see to name, uid, times, generation, resourceVersion, finalizers) and with the defaults of their
 /// schema. Every method but the table's has a default: a kind states only what is special about it.
 ///
-/// A write: decode, defaults of the schema, `defaults`, owners of fields, metadata, `prepare_*`, validation of metadata,
+/// A write: decode, defaults of the schema, `defaults`, owners of fields, metadata, `begin_*`, `prepare_*`, validation of
+/// metadata,
 /// `validate_*`, `warnings`, `served_to_storage`, `claims`, commit. A write that lost a race starts again from the request,
 /// so that all of it may run more than once.
 pub trait Strategy: Send + Sync + 'static {
@@ -201,6 +202,15 @@ pub trait Strategy: Send + Sync + 'static {
     /// Fields that no request can change through this strategy, so that no client comes to own them.
     fn reset_fields(&self) -> ResetFields {
         ResetFields::None
+    }
+    /// Completes a new object with what depends on settings and chance (addresses, ports), or refuses it before anything else
+    /// is looked at.
+    fn begin_create(&self, _: &Context, _object: &mut Value) -> Result<(), Status> {
+        Ok(())
+    }
+    /// Likewise a changed object.
+    fn begin_update(&self, _: &Context, _old: &Value, _new: &mut Value) -> Result<(), Status> {
+        Ok(())
     }
     /// Completes a new object: defaults, status reset. `metadata.generation` has been set to 1 if `uses_generation`.
     fn prepare_for_create(&self, _: &Context, _object: &mut Value) {}
@@ -223,6 +233,10 @@ pub trait Strategy: Send + Sync + 'static {
     /// with its trailing dash replaced by a letter.
     fn validate_name(&self, name: &str) -> Vec<String> {
         triune_api::validation::dns_subdomain(name)
+    }
+    /// What every request is warned of: that the resource is deprecated, and what to use instead.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
     }
     /// Whether `metadata.generation` is kept: 1 on create, one more when anything but metadata and status changes.
     fn uses_generation(&self) -> bool {

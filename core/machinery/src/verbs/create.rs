@@ -69,9 +69,11 @@ async fn attempt(scope: &Scope, dry_run: bool, mut object: Value) -> Result<Atte
     metadata::dedup_owner_references(&scope.context, &mut object);
     metadata::complete_new(&scope.context, &mut object, scope.strategy().uses_generation());
     let asked = scope.strategy().claims(&scope.key(meta::name(&object)), &object);
+    scope.strategy().begin_create(&scope.context, &mut object)?;
     scope.strategy().prepare_for_create(&scope.context, &mut object);
     validate(scope, &object)?;
-    if given_revision.parse::<u64>().is_ok_and(|number| number != 0) {
+    // The reference's storage says so, which a dry run does not reach.
+    if !dry_run && given_revision.parse::<u64>().is_ok_and(|number| number != 0) {
         return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
     let generated = !meta::generate_name(&object).is_empty();

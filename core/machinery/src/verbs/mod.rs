@@ -119,6 +119,9 @@ impl ResourceHandler {
         let info = &scope.context.info;
         let verb = info.verb.as_str();
         check_scope(scope)?;
+        if let Some(deprecation) = scope.strategy().deprecation() {
+            scope.context.warn(deprecation);
+        }
         check_name_in_path(&info.name)?;
         if !info.subresource.is_empty() {
             let subresource = scope.resource.subresources.get(&info.subresource).ok_or_else(Status::page_not_found)?;

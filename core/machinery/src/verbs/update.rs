@@ -118,6 +118,7 @@ impl Update<'_> {
         self.check_revision(&old, &mut new)?;
         metadata::begin_update(&old, &mut new);
         let asked = scope.strategy().claims(&scope.key(scope.name()), &new);
+        self.strategy.begin_update(&scope.context, &old, &mut new)?;
         self.strategy.prepare_for_update(&scope.context, &old, &mut new);
         metadata::finish_update(&old, &mut new, scope.strategy().uses_generation());
         metadata::dedup_owner_references(&scope.context, &mut new);
