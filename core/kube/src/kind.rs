@@ -7,6 +7,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use crate::{
+    kinds::validation::finalizers,
     settings::Settings,
     table::{self, TableColumn},
     tree,
@@ -22,6 +23,11 @@ use triune_machinery::{
 pub struct Kind {
     /// Sets what a client left out. Idempotent: it runs on creates and on updates.
     pub defaults: fn(&mut Value),
+    /// Completes a new object with what depends on settings and chance, after the defaults, or refuses it before anything
+    /// else is looked at (the reference's `BeginCreate`).
+    pub begin_create: Option<fn(&Context, &Settings, &mut Value) -> Result<(), Status>>,
+    /// Likewise a changed object (old, new).
+    pub begin_update: Option<fn(&Context, &Settings, &Value, &mut Value) -> Result<(), Status>>,
     /// Completes a new object, after the defaults.
     pub create: fn(&Context, &Settings, &mut Value),
     /// Completes a changed object (old, new), after the defaults.
@@ -36,10 +42,14 @@ pub struct Kind {
     pub validate_update: fn(&Value, &Value, &mut Vec<FieldError>),
     /// What is wrong with a change of the status (old, new).
     pub validate_status: fn(&Value, &Value, &mut Vec<FieldError>),
+    /// What is wrong with a change of the finalizers of a namespace (old, new).
+    pub validate_finalize: fn(&Value, &Value, &mut Vec<FieldError>),
     /// Whether the functions above check the closed sets of the type, see [`Strategy::validates_closed_sets`].
     pub closed_sets: bool,
     /// What is wrong with the name, besides the rule among the flags.
     pub validate_name: Option<fn(&str) -> Vec<String>>,
+    /// Warning on every request.
+    pub deprecation: Option<&'static str>,
     /// Warnings on create and update.
     pub warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     /// Whether a create may bring a status although there is a status subresource (nodes).
@@ -89,6 +99,8 @@ impl Kind {
     /// The generic behaviour.
     pub const GENERIC: Kind = Kind {
         defaults: |_| {},
+        begin_create: None,
+        begin_update: None,
         create: |_, _, _| {},
         update: |_, _, _, _| {},
         update_status: |_, _, _| {},
@@ -96,8 +108,10 @@ impl Kind {
         validate_create: |_, _| {},
         validate_update: |_, _, _| {},
         validate_status: |_, _, _| {},
+        validate_finalize: |_, _, _| {},
         closed_sets: false,
         validate_name: None,
+        deprecation: None,
         warnings: |_, _| Vec::new(),
         creates_with_status: false,
         grace_seconds: |_, _| None,
@@ -207,6 +221,18 @@ impl Strategy for MainStrategy {
         }
     }
 
+    fn begin_create(&self, context: &Context, object: &mut Value) -> Result<(), Status> {
+        let Some(begin) = self.kind.begin_create else { return Ok(()) };
+        (self.kind.defaults)(object);
+        begin(context, &self.settings, object)
+    }
+
+    fn begin_update(&self, context: &Context, old: &Value, new: &mut Value) -> Result<(), Status> {
+        let Some(begin) = self.kind.begin_update else { return Ok(()) };
+        (self.kind.defaults)(new);
+        begin(context, &self.settings, old, new)
+    }
+
     fn prepare_for_create(&self, context: &Context, object: &mut Value) {
         if self.flags.status && !self.kind.creates_with_status {
             tree::set(object, "status", json!({}));
@@ -225,6 +251,7 @@ impl Strategy for MainStrategy {
 
     fn validate_create(&self, _: &Context, object: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
+        finalizers(object, &mut errors);
         (self.kind.validate)(object, &mut errors);
         (self.kind.validate_create)(object, &mut errors);
         errors
@@ -232,6 +259,7 @@ impl Strategy for MainStrategy {
 
     fn validate_update(&self, _: &Context, old: &Value, new: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
+        finalizers(new, &mut errors);
         (self.kind.validate)(new, &mut errors);
         (self.kind.validate_update)(old, new, &mut errors);
         errors
@@ -250,6 +278,10 @@ impl Strategy for MainStrategy {
             NameRule::Label => triune_api::validation::dns_label(name),
             NameRule::PathSegment => triune_api::validation::path_segment_name(name),
         }
+    }
+
+    fn deprecation(&self) -> Option<&'static str> {
+        self.kind.deprecation
     }
 
     fn uses_generation(&self) -> bool {
@@ -407,6 +439,12 @@ impl Strategy for FinalizeStrategy {
             }
         }
         (self.kind.defaults)(new);
+    }
+
+    fn validate_update(&self, _: &Context, old: &Value, new: &Value) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        (self.kind.validate_finalize)(old, new, &mut errors);
+        errors
     }
 
     fn columns(&self) -> Vec<Column> {

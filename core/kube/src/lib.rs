@@ -15,6 +15,7 @@
 
 pub mod bootstrap;
 pub mod catalog;
+pub mod field;
 pub mod kind;
 pub mod kinds;
 pub mod settings;

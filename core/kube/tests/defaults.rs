@@ -37,6 +37,7 @@ fn created(context: &Context, resource: &Resource, mut object: Value) -> Value {
     let Some(schema) = &resource.schema else { return object };
     schema.apply_defaults(&mut object);
     meta::set_uid(&mut object, "u");
+    assert_eq!(resource.strategy.begin_create(context, &mut object), Ok(()), "{object}");
     resource.strategy.prepare_for_create(context, &mut object);
     assert_eq!(resource.strategy.validate_create(context, &object), [], "{object}");
     schema.normalise(&mut object);
@@ -72,6 +73,7 @@ fn new_objects_are_completed() -> Result<(), Box<dyn Error>> {
         assert_eq!(schema.unknown_fields(&object), [""; 0], "{object}");
 
         let mut again = object.clone();
+        assert_eq!(resource.strategy.begin_update(&context, &object, &mut again), Ok(()), "{object}");
         resource.strategy.prepare_for_update(&context, &object, &mut again);
         assert_eq!(resource.strategy.validate_update(&context, &object, &again), [], "{object}");
         schema.normalise(&mut again);

@@ -4,12 +4,15 @@
 use std::time::Duration;
 
 use serde_json::json;
-use triune_api::{Map, Value, field::FieldError};
-
+use triune_api::{
+    Map, Value,
+    field::FieldError,
+    validation::{path_segment_name, qualified_name},
+};
 use triune_machinery::registry::DependentsPolicy;
 
-use super::validation;
 use crate::{
+    field::Field,
     kind::{Kind, Selectable},
     settings::Settings,
     tables, tree,
@@ -26,6 +29,7 @@ pub static CORE: Kind = Kind {
     time_to_live,
     dependents: DependentsPolicy::Unsupported,
     validate: |event, errors| validate(event, "involvedObject", errors),
+    validate_name: Some(path_segment_name),
     selectable: &SELECTABLE_CORE,
     selectable_elsewhere: &SELECTABLE_EVENTS,
     table: tables::core::EVENTS,
@@ -38,6 +42,7 @@ pub static EVENTS: Kind = Kind {
     dependents: DependentsPolicy::Unsupported,
     validate: |event, errors| validate(event, "regarding", errors),
     validate_create: validate_strictly,
+    validate_update: validate_change,
     selectable: &SELECTABLE_EVENTS,
     selectable_elsewhere: &SELECTABLE_CORE,
     table: tables::core::EVENTS,
@@ -91,30 +96,66 @@ fn rename(event: Value, to: impl Fn(&str) -> Option<&'static str>) -> Value {
     Value::Object(renamed.collect::<Map>())
 }
 
+/// What both versions are held to. Fields are reported by the names of the reference's own form.
 fn validate(event: &Value, reference: &str, errors: &mut Vec<FieldError>) {
     let namespace = tree::text(event, "/metadata/namespace");
     let about = tree::text(event, &format!("/{reference}/namespace"));
-    let series = tree::has(event, "/eventTime");
+    let has_time = tree::has(event, "/eventTime");
     // What is about a cluster-scoped object is kept in the namespace default; new events may be in kube-system too.
     let fits = match about {
-        "" if series => matches!(namespace, "default" | "kube-system"),
+        "" if has_time => matches!(namespace, "default" | "kube-system"),
         "" => matches!(namespace, "default" | ""),
-        about => series || about == namespace,
+        about => has_time || about == namespace,
     };
     if !fits {
         let message = "does not match event.namespace";
         errors.push(FieldError::invalid("involvedObject.namespace", &json!(about), message));
     }
-    if series {
-        let field = if reference == "regarding" { "reportingController" } else { "reportingComponent" };
-        for field in [field, "reportingInstance", "action", "reason"] {
-            validation::required(event, &format!("/{field}"), field, errors);
+    if !has_time {
+        return;
+    }
+    let (controller, note) = match reference {
+        "regarding" => ("reportingController", "/note"),
+        _ => ("reportingComponent", "/message"),
+    };
+    let name = Field::of(event, controller);
+    if name.text().is_empty() {
+        errors.push(name.required(""));
+    }
+    name.invalid_for(qualified_name(name.text()), errors);
+    for field in ["reportingInstance", "action", "reason"] {
+        let text = Field::of(event, field);
+        if text.text().is_empty() {
+            errors.push(text.required(""));
+        }
+        if text.text().len() > TEXT_BYTES_MAX {
+            errors.push(text.invalid_as(&json!(""), format!("can have at most {TEXT_BYTES_MAX} characters")));
+        }
+    }
+    if tree::text(event, note).len() > NOTE_BYTES_MAX {
+        let detail = format!("can have at most {NOTE_BYTES_MAX} characters");
+        errors.push(FieldError::invalid("message", &json!(""), detail));
+    }
+}
+
+const TEXT_BYTES_MAX: usize = 128;
+const NOTE_BYTES_MAX: usize = 1024;
+
+fn validate_series(event: &Value, errors: &mut Vec<FieldError>) {
+    let series = Field::of(event, "series");
+    if series.is_set() {
+        if series.at("count").integer() < 2 {
+            errors.push(series.at("count").invalid_as(&json!(""), "should be at least 2"));
+        }
+        if !series.at("lastObservedTime").is_set() {
+            errors.push(series.at("lastObservedTime").required(""));
         }
     }
 }
 
 /// Creates in `events.k8s.io/v1` are held to more than old clients can keep.
 fn validate_strictly(event: &Value, errors: &mut Vec<FieldError>) {
+    validate_series(event, errors);
     if !tree::has(event, "/eventTime") {
         errors.push(FieldError::required("eventTime", ""));
     }
@@ -122,17 +163,76 @@ fn validate_strictly(event: &Value, errors: &mut Vec<FieldError>) {
     if !matches!(kind, "Normal" | "Warning") {
         errors.push(FieldError::invalid("type", &json!(""), format!("has invalid value: {kind}")));
     }
+    let source = ["/deprecatedSource/component", "/deprecatedSource/host"];
+    let has_source = source.iter().any(|pointer| !tree::text(event, pointer).is_empty());
     let unset = [
-        ("/deprecatedFirstTimestamp", "firstTimestamp"),
-        ("/deprecatedLastTimestamp", "lastTimestamp"),
-        ("/deprecatedCount", "count"),
-        ("/deprecatedSource/component", "source"),
+        ("firstTimestamp", tree::has(event, "/deprecatedFirstTimestamp")),
+        ("lastTimestamp", tree::has(event, "/deprecatedLastTimestamp")),
+        ("count", tree::integer_or_zero(event, "/deprecatedCount") != 0),
+        ("source", has_source),
     ];
-    for (pointer, field) in unset {
-        if !tree::is_unset(event.pointer(pointer)) {
-            errors.push(FieldError::invalid(field, &json!(""), "needs to be unset"));
-        }
+    for (field, _) in unset.into_iter().filter(|(_, is_set)| *is_set) {
+        errors.push(FieldError::invalid(field, &json!(""), "needs to be unset"));
     }
+}
+
+/// In `events.k8s.io/v1` only the series of an event changes.
+fn validate_change(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
+    if old.get("series") != new.get("series") {
+        validate_series(new, errors);
+    }
+    let fields = [
+        ("regarding", "involvedObject"),
+        ("reason", "reason"),
+        ("note", "message"),
+        ("deprecatedSource", "source"),
+        ("deprecatedFirstTimestamp", "firstTimestamp"),
+        ("deprecatedLastTimestamp", "lastTimestamp"),
+        ("deprecatedCount", "count"),
+        ("type", "type"),
+        ("eventTime", "eventTime"),
+        ("action", "action"),
+        ("related", "related"),
+        ("reportingController", "reportingController"),
+        ("reportingInstance", "reportingInstance"),
+    ];
+    for (field, reported) in fields {
+        let (before, after) = (Field::of(old, field), Field::of(new, field));
+        if before.value() == after.value()
+            || (tree::is_unset(Some(before.value())) && tree::is_unset(Some(after.value())))
+        {
+            continue;
+        }
+        let mut error = after.invalid("field is immutable");
+        error.field = reported.into();
+        match field {
+            "regarding" | "related" if after.is_set() => error.value = Some(print_reference(&after)),
+            "deprecatedSource" => error.value = Some(print_source(&after)),
+            "reason" | "note" | "type" | "action" | "reportingController" | "reportingInstance" => {
+                error.value = Some(json!(after.text()).to_string());
+            }
+            "deprecatedCount" => error.value = Some(after.integer().to_string()),
+            _ => {}
+        }
+        errors.push(error);
+    }
+}
+
+/// As the reference prints its own form of a reference.
+fn print_reference(reference: &Field<'_, '_>) -> String {
+    let fields = ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"];
+    let names = ["Kind", "Namespace", "Name", "UID", "APIVersion", "ResourceVersion", "FieldPath"];
+    let printed: Vec<String> = fields
+        .iter()
+        .zip(names)
+        .map(|(field, name)| format!("{name:?}:{}", json!(reference.at(field).text())))
+        .collect();
+    format!("{{{}}}", printed.join(","))
+}
+
+fn print_source(source: &Field<'_, '_>) -> String {
+    let of = |field: &str| json!(source.at(field).text());
+    format!(r#"{{"Component":{},"Host":{}}}"#, of("component"), of("host"))
 }
 
 /// A field of the object that the event is about, under either name.

@@ -1,21 +1,33 @@
 //! The kinds that differ from the generic behaviour.
 //!
-//! In reading order: [`pod_spec`], [`validation`] and [`shown`] are shared; then [`pods`], [`workloads`], [`batch`], [`autoscaling`];
-//! [`namespaces`], [`services`], [`events`], [`volumes`], [`core`]; [`groups`] and [`control`] for the smaller groups;
-//! [`custom`] for what is no object.
+//! In reading order: [`pod_spec`], [`validation`], [`selectors`], [`resource_names`] and [`shown`] are shared; then [`pods`],
+//! [`workloads`], [`batch`], [`autoscaling`]; [`namespaces`], [`config`], [`services`], [`endpoints`], [`nodes`], [`quotas`],
+//! [`events`], [`volumes`], [`claims`], [`core`]; [`networking`], [`rbac`], [`storage`], [`coordination`]; [`groups`] and
+//! [`control`] for the smaller groups; [`custom`] for what is no object.
 
 pub mod autoscaling;
 pub mod batch;
+pub mod claims;
+pub mod config;
 pub mod control;
+pub mod coordination;
 pub mod core;
 pub mod custom;
+pub mod endpoints;
 pub mod events;
 pub mod groups;
 pub mod namespaces;
+pub mod networking;
+pub mod nodes;
 pub mod pod_spec;
 pub mod pods;
+pub mod quotas;
+pub mod rbac;
+pub mod resource_names;
+pub mod selectors;
 pub mod services;
 pub mod shown;
+pub mod storage;
 pub mod validation;
 pub mod volumes;
 pub mod workloads;
@@ -47,20 +59,20 @@ pub fn of(group_version: &GroupVersion, resource: &str) -> &'static Kind {
 fn of_core(resource: &str) -> &'static Kind {
     match resource {
         "componentstatuses" => &core::COMPONENT_STATUSES,
-        "configmaps" => &core::CONFIG_MAPS,
-        "endpoints" => &core::ENDPOINTS,
+        "configmaps" => &config::CONFIG_MAPS,
+        "endpoints" => &endpoints::ENDPOINTS,
         "events" => &events::CORE,
-        "limitranges" => &core::LIMIT_RANGES,
+        "limitranges" => &quotas::LIMIT_RANGES,
         "namespaces" => &namespaces::NAMESPACES,
-        "nodes" => &core::NODES,
-        "persistentvolumeclaims" => &volumes::PERSISTENT_VOLUME_CLAIMS,
+        "nodes" => &nodes::NODES,
+        "persistentvolumeclaims" => &claims::PERSISTENT_VOLUME_CLAIMS,
         "persistentvolumes" => &volumes::PERSISTENT_VOLUMES,
         "pods" => &pods::PODS,
         "podtemplates" => &workloads::POD_TEMPLATES,
         "replicationcontrollers" => &workloads::REPLICATION_CONTROLLERS,
-        "resourcequotas" => &core::RESOURCE_QUOTAS,
-        "secrets" => &core::SECRETS,
-        "serviceaccounts" => &core::SERVICE_ACCOUNTS,
+        "resourcequotas" => &quotas::RESOURCE_QUOTAS,
+        "secrets" => &config::SECRETS,
+        "serviceaccounts" => &config::SERVICE_ACCOUNTS,
         "services" => &services::SERVICES,
         _ => &GENERIC,
     }
@@ -79,12 +91,12 @@ fn of_apps(resource: &str) -> &'static Kind {
 
 fn of_storage(resource: &str) -> &'static Kind {
     match resource {
-        "csidrivers" => &groups::CSI_DRIVERS,
-        "csinodes" => &groups::CSI_NODES,
-        "csistoragecapacities" => &groups::CSI_STORAGE_CAPACITIES,
-        "storageclasses" => &groups::STORAGE_CLASSES,
-        "volumeattachments" => &groups::VOLUME_ATTACHMENTS,
-        "volumeattributesclasses" => &groups::VOLUME_ATTRIBUTES_CLASSES,
+        "csidrivers" => &storage::CSI_DRIVERS,
+        "csinodes" => &storage::CSI_NODES,
+        "csistoragecapacities" => &storage::CSI_STORAGE_CAPACITIES,
+        "storageclasses" => &storage::STORAGE_CLASSES,
+        "volumeattachments" => &storage::VOLUME_ATTACHMENTS,
+        "volumeattributesclasses" => &storage::VOLUME_ATTRIBUTES_CLASSES,
         _ => &GENERIC,
     }
 }
@@ -94,22 +106,22 @@ fn of_other(resource: &str) -> &'static Kind {
     match resource {
         "apiservices" => &control::API_SERVICES,
         "certificatesigningrequests" => &control::CERTIFICATE_SIGNING_REQUESTS,
-        "clusterrolebindings" => &groups::CLUSTER_ROLE_BINDINGS,
-        "clusterroles" => &groups::CLUSTER_ROLES,
+        "clusterrolebindings" => &rbac::CLUSTER_ROLE_BINDINGS,
+        "clusterroles" => &rbac::CLUSTER_ROLES,
         "clustertrustbundles" => &control::CLUSTER_TRUST_BUNDLES,
         "customresourcedefinitions" => &CUSTOM_RESOURCE_DEFINITIONS,
         "deviceclasses" => &groups::DEVICE_CLASSES,
         "devicetaintrules" => &groups::DEVICE_TAINT_RULES,
-        "endpointslices" => &groups::ENDPOINT_SLICES,
+        "endpointslices" => &endpoints::ENDPOINT_SLICES,
         "flowschemas" => &control::FLOW_SCHEMAS,
-        "ingressclasses" => &groups::INGRESS_CLASSES,
-        "ingresses" => &groups::INGRESSES,
-        "ipaddresses" => &groups::IP_ADDRESSES,
-        "leases" => &groups::LEASES,
+        "ingressclasses" => &networking::INGRESS_CLASSES,
+        "ingresses" => &networking::INGRESSES,
+        "ipaddresses" => &networking::IP_ADDRESSES,
+        "leases" => &coordination::LEASES,
         "mutatingadmissionpolicies" => &control::MUTATING_ADMISSION_POLICIES,
         "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings" => &control::ADMISSION_POLICY_BINDINGS,
         "mutatingwebhookconfigurations" => &control::MUTATING_WEBHOOKS,
-        "networkpolicies" => &groups::NETWORK_POLICIES,
+        "networkpolicies" => &networking::NETWORK_POLICIES,
         "podcertificaterequests" => &control::POD_CERTIFICATE_REQUESTS,
         "poddisruptionbudgets" => &groups::POD_DISRUPTION_BUDGETS,
         "priorityclasses" => &groups::PRIORITY_CLASSES,
@@ -117,10 +129,10 @@ fn of_other(resource: &str) -> &'static Kind {
         "resourceclaims" => &groups::RESOURCE_CLAIMS,
         "resourceclaimtemplates" => &groups::RESOURCE_CLAIM_TEMPLATES,
         "resourceslices" => &groups::RESOURCE_SLICES,
-        "rolebindings" => &groups::ROLE_BINDINGS,
-        "roles" => &groups::ROLES,
+        "rolebindings" => &rbac::ROLE_BINDINGS,
+        "roles" => &rbac::ROLES,
         "runtimeclasses" => &groups::RUNTIME_CLASSES,
-        "servicecidrs" => &groups::SERVICE_CIDRS,
+        "servicecidrs" => &networking::SERVICE_CIDRS,
         "storageversionmigrations" => &control::STORAGE_VERSION_MIGRATIONS,
         "validatingadmissionpolicies" => &control::VALIDATING_ADMISSION_POLICIES,
         "validatingwebhookconfigurations" => &control::VALIDATING_WEBHOOKS,

@@ -1,9 +1,11 @@
 //! Namespaces: kept while `spec.finalizers` names somebody who still has to clear them.
 
 use serde_json::json;
-use triune_api::{Value, field::FieldError, names::GroupResource, status::Status};
+use triune_api::{Value, field::FieldError, names::GroupResource, status::Status, validation::qualified_name};
 
+use super::validation::unqualified_finalizer;
 use crate::{
+    field::Field,
     kind::{Kind, Selectable},
     tables,
     tree::{self, child, copy_field, fill_unset, set},
@@ -18,7 +20,28 @@ pub static NAMESPACES: Kind = Kind {
             copy_field(old, new, "finalizers");
         }
     },
+    validate_create: |namespace, errors| {
+        let finalizers = Field::of(namespace, "spec.finalizers");
+        for finalizer in finalizers.texts() {
+            let messages = finalizer_messages(finalizer).into_iter();
+            errors.extend(messages.map(|message| finalizers.invalid_as(&json!(finalizer), message)));
+        }
+        if errors.is_empty() {
+            errors.extend(pod_security(namespace));
+        }
+    },
+    validate_update: |old, new, errors| {
+        let found = pod_security(new);
+        if errors.is_empty() && found != pod_security(old) {
+            errors.extend(found);
+        }
+    },
     validate_status,
+    validate_finalize: |_, namespace, errors| {
+        for finalizer in Field::of(namespace, "spec.finalizers").items() {
+            finalizer.invalid_for(finalizer_messages(finalizer.text()), errors);
+        }
+    },
     check_delete,
     holds_on_delete: |namespace| !tree::items(namespace, "/spec/finalizers").is_empty(),
     prepare_for_delete: |namespace| {
@@ -36,6 +59,36 @@ pub static NAMESPACES: Kind = Kind {
 const FINALIZER: &str = "kubernetes";
 /// These are never deleted (apiserver plugin NamespaceLifecycle).
 const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];
+
+/// What is wrong with the labels that say which pods a namespace takes (apiserver plugin PodSecurity).
+fn pod_security(namespace: &Value) -> Vec<FieldError> {
+    let labels = Field::of(namespace, "metadata.labels");
+    let mut errors = Vec::new();
+    for mode in ["enforce", "audit", "warn"] {
+        let (level, version) = (format!("{POD_SECURITY}{mode}"), format!("{POD_SECURITY}{mode}-version"));
+        let (level, version) = (labels.key(&level), labels.key(&version));
+        if level.is_set() && !matches!(level.text(), "privileged" | "baseline" | "restricted") {
+            errors.push(level.invalid("must be one of privileged, baseline, restricted"));
+        }
+        let minor = version.text().strip_prefix("v1.");
+        let fine = version.text() == "latest"
+            || minor.is_some_and(|minor| {
+                minor == "0" || !minor.starts_with('0') && minor.parse::<u32>().is_ok() && !minor.starts_with('+')
+            });
+        if version.is_set() && !fine {
+            errors.push(version.invalid(r#"must be "latest" or "v1.x""#));
+        }
+    }
+    errors
+}
+
+const POD_SECURITY: &str = "pod-security.kubernetes.io/";
+
+fn finalizer_messages(finalizer: &str) -> Vec<String> {
+    let mut messages = qualified_name(finalizer);
+    messages.extend(unqualified_finalizer(finalizer));
+    messages
+}
 
 fn defaults(namespace: &mut Value) {
     let name = tree::name(namespace).to_string();

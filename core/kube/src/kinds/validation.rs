@@ -1,17 +1,24 @@
 //! Checks that several kinds share, in the reference's words (kubernetes `pkg/apis/core/validation`).
 
+use std::net::IpAddr;
+
 use serde_json::json;
 use triune_api::{
     Map, Value,
-    field::FieldError,
+    field::{FieldError, FieldErrorKind},
     path::Path,
     quantity::Quantity,
     selector::LabelSelector,
-    validation::{dns_label, dns_subdomain, formats::percent, label_value},
+    validation::{
+        dns_label, dns_subdomain,
+        formats::{percent, port_name},
+        label_value,
+        network::parse_ip_leniently,
+    },
 };
 
 use super::shown;
-use crate::tree;
+use crate::{field::Field, tree};
 
 /// The error of a change to a field that may not change.
 pub fn immutable(old: &Value, new: &Value, pointer: &str, field: &str, errors: &mut Vec<FieldError>) {
@@ -230,47 +237,6 @@ fn percentage(value: &Value) -> Option<i64> {
     Some(text[..text.len() - 1].parse().unwrap_or_default())
 }
 
-/// The spec of a claim of storage, or of a template of claims.
-pub fn claim_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-    let modes_path = path.field("accessModes");
-    let modes = tree::items(spec, "/accessModes");
-    if modes.is_empty() {
-        errors.push(modes_path.required("at least 1 access mode is required"));
-    }
-    label_selector(spec.get("selector"), false, &path.field("selector"), errors);
-    let (mut one_pod, mut more) = (false, false);
-    for mode in modes.iter().filter_map(Value::as_str) {
-        if !MODES.contains(&mode) {
-            errors.push(modes_path.not_supported(mode, &MODES));
-        } else if mode == "ReadWriteOncePod" {
-            one_pod = true;
-        } else {
-            more = true;
-        }
-    }
-    if one_pod && more {
-        errors.push(modes_path.forbidden("may not use ReadWriteOncePod with other access modes"));
-    }
-    let resources = path.field("resources");
-    let storage = resources.key("storage");
-    match tree::at(spec, "/resources/requests/storage").and_then(quantity) {
-        None => errors.push(storage.required("")),
-        Some(amount) if amount.sign() <= 0 => {
-            errors.push(storage.invalid(amount.canonical(), "must be greater than zero"));
-        }
-        Some(_) => {}
-    }
-    for field in ["storageClassName", "volumeAttributesClassName"] {
-        subdomain(tree::text(spec, &format!("/{field}")), &path.field(field), errors);
-    }
-    if let Some(mode) = tree::at(spec, "/volumeMode").and_then(Value::as_str)
-        && !["Block", "Filesystem"].contains(&mode)
-    {
-        errors.push(path.field("volumeMode").not_supported(mode, &["Block", "Filesystem"]));
-    }
-}
-
 /// A port that must be between 1 and 65535.
 pub fn port_number(number: i64, field: &str, errors: &mut Vec<FieldError>) {
     if !(1..=65535).contains(&number) {
@@ -286,4 +252,62 @@ pub fn quantity(value: &Value) -> Option<Quantity> {
         Value::Number(number) => Quantity::parse(&number.to_string()).ok(),
         _ => None,
     }
+}
+
+/// A port must be between 1 and 65535; one that is absent is 0.
+pub fn port_range(port: &Field<'_, '_>, errors: &mut Vec<FieldError>) {
+    if !(1..=65535).contains(&port.integer()) {
+        errors.push(port.invalid_integer("must be between 1 and 65535, inclusive"));
+    }
+}
+
+/// A port by its number, or by the name that a container gives it.
+pub fn port_name_or_number(port: &Field<'_, '_>, errors: &mut Vec<FieldError>) {
+    match port.value() {
+        Value::String(name) => port.invalid_for(port_name(name), errors),
+        _ => port_range(port, errors),
+    }
+}
+
+/// What is wrong with an address that traffic is sent to; empty is fine.
+pub fn endpoint_ip(text: &str) -> Vec<String> {
+    let Some(address) = parse_ip_leniently(text) else { return vec!["must be a valid IP address".into()] };
+    let (link_local, local_multicast) = match address {
+        IpAddr::V4(address) => (address.is_link_local(), address.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(address) => {
+            let segments = address.segments();
+            (segments[0] & 0xffc0 == 0xfe80, segments[0] & 0xff0f == 0xff02)
+        }
+    };
+    let rules = [
+        (address.is_unspecified(), format!("may not be unspecified ({text})")),
+        (address.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".into()),
+        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".into()),
+        (local_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".into()),
+    ];
+    rules.into_iter().filter(|(broken, _)| *broken).map(|(_, message)| message).collect()
+}
+
+/// Why a finalizer without a domain is none of the server's own.
+pub fn unqualified_finalizer(finalizer: &str) -> Option<String> {
+    let known = finalizer.contains('/') || matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion");
+    (!known).then(|| "name is neither a standard finalizer name nor is it fully qualified".into())
+}
+
+/// Finalizers of built-in kinds are the server's own or have a domain.
+pub fn finalizers(object: &Value, errors: &mut Vec<FieldError>) {
+    for finalizer in Field::of(object, "metadata.finalizers").items() {
+        errors.extend(unqualified_finalizer(finalizer.text()).map(|message| finalizer.invalid_text(message)));
+    }
+}
+
+/// Moves errors behind the others: the reference finds them by the tags of the type, after its other rules, and then says
+/// less about them (`zz_generated.validations.go`).
+pub fn found_by_type(errors: &mut [FieldError], which: impl Fn(&FieldError) -> bool) {
+    errors.sort_by_key(|error| which(error));
+}
+
+/// Whether an error says that one of these fields is missing.
+pub fn is_missing(error: &FieldError, fields: &[&str]) -> bool {
+    error.kind == FieldErrorKind::Required && fields.contains(&error.field.as_str())
 }

@@ -17,7 +17,11 @@ use super::{
     security::user,
     some_of, text_of,
 };
-use crate::{kinds::validation, tree};
+use crate::{
+    field::Field,
+    kinds::{claims::claim_spec, validation},
+    tree,
+};
 
 const FILE_MODE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
 const MORE_THAN_ONE: &str = "may not specify more than 1 volume type";
@@ -459,5 +463,5 @@ fn ephemeral(source: &Value, _: Tolerated, path: &Path<'_>, errors: &mut Vec<Fie
             errors.push(path.field(field).forbidden("cannot be set"));
         }
     }
-    validation::claim_spec(template.get("spec").unwrap_or(&empty), &path.field("spec"), errors);
+    claim_spec(&Field::under(path.field("spec"), template.get("spec").unwrap_or(&empty)), errors);
 }

@@ -211,7 +211,7 @@ fn stateful_set_defaults(object: &mut Value) {
         fill_unset(retention, "whenScaled", "Retain");
     }
     for claim in tree::items_mut(spec, "/volumeClaimTemplates") {
-        super::volumes::claim_defaults(claim);
+        super::claims::claim_defaults(claim);
         fill_unset(claim, "kind", "PersistentVolumeClaim");
         fill_unset(claim, "apiVersion", "v1");
     }

@@ -6,7 +6,9 @@ use serde_json::json;
 use triune_api::{Value, field::FieldError, path::Path, selector::LabelSelector, validation::dns_label};
 
 use crate::{
+    field::Field,
     kinds::{
+        claims::claim_spec,
         pod_spec::{self, not_negative, template::template as pod_template},
         shown, validation,
     },
@@ -207,7 +209,8 @@ pub fn stateful_set(object: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
     let claims = SPEC.field("volumeClaimTemplates");
     if old.is_none() {
         for (index, claim) in tree::items(spec, "/volumeClaimTemplates").iter().enumerate() {
-            validation::claim_spec(spec_of(claim), &claims.index(index).field("spec"), errors);
+            let path = claims.index(index);
+            claim_spec(&Field::under(path.field("spec"), spec_of(claim)), errors);
         }
     }
     not_negative(spec, "replicas", &SPEC, errors);
