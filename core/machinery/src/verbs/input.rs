@@ -89,6 +89,16 @@ fn read_message(declared: &TypeRef, message: &[u8]) -> Result<Value, String> {
     Ok(value)
 }
 
+/// An empty list of `managedFields` asks to forget all owners, and the normal form has no empty lists: a list with one
+/// empty entry asks for the same.
+fn spell_out_reset(object: &mut Value) {
+    if let Some(Value::Array(entries)) = object.pointer_mut("/metadata/managedFields")
+        && entries.is_empty()
+    {
+        entries.push(Value::Object(triune_api::Map::new()));
+    }
+}
+
 /// The media type of `Content-Type`, without its parameters.
 pub fn content_type(headers: &HeaderMap) -> &str {
     let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -194,6 +204,7 @@ impl Expected<'_> {
 
     fn set_normal_form(&self, object: &mut Value) {
         if let Some(schema) = self.schema {
+            spell_out_reset(object);
             schema.normalise(object);
             schema.apply_defaults(object);
         }

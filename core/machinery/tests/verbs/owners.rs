@@ -60,6 +60,14 @@ async fn writes_record_their_owners() {
     // A client may say what is recorded, and start anew.
     world.ask(&format!("PATCH {THINGS}/a"), json!({"metadata": {"managedFields": [{}]}})).await;
     assert!(owners(&world, "a").await.is_empty());
+    for path in [THINGS, "/api/v1/namespaces/n/configmaps"] {
+        let object = json!({"metadata": {"name": "b", "labels": {"l": "m"}}});
+        let (_, made) = world.ask(&format!("POST {path}"), object).await;
+        assert!(!meta::managed_fields(&made).is_empty(), "{made}");
+        let patch = json!({"metadata": {"managedFields": []}});
+        let (_, reset) = world.ask(&format!("PATCH {path}/b"), patch).await;
+        assert!(reset["metadata"]["uid"].is_string() && meta::managed_fields(&reset).is_empty(), "{reset}");
+    }
 }
 
 #[tokio::test]
