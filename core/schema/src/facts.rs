@@ -272,6 +272,22 @@ impl Facts {
         by_number.iter().map(|at| &self.fields[*at as usize]).skip_while(|field| field.tag == 0)
     }
 
+    /// As [`Facts::fields_by_number`], with the index of each field.
+    pub(crate) fn indexed_by_number<'a>(&'a self, declared: &Type) -> impl Iterator<Item = (u32, &'a Field)> + use<'a> {
+        let by_number = &self.by_number[declared.fields.0 as usize..declared.fields.1 as usize];
+        by_number.iter().map(|at| (*at, &self.fields[*at as usize])).skip_while(|(_, field)| field.tag == 0)
+    }
+
+    /// Indexes of a type's fields as JSON shows them, sorted by name.
+    pub(crate) fn flat_names(&self, declared: &Type) -> &[u32] {
+        &self.flat[declared.flat.0 as usize..declared.flat.1 as usize]
+    }
+
+    /// A field, by its index.
+    pub(crate) fn field(&self, index: u32) -> &Field {
+        &self.fields[index as usize]
+    }
+
     /// The field of a type that has this number in protobuf.
     pub fn field_by_number(&self, declared: &Type, number: u32) -> Option<&Field> {
         let number = u16::try_from(number).ok().filter(|number| *number > 0)?;

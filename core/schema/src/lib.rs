@@ -97,6 +97,13 @@ impl TypeRef {
         protobuf::encode(&self.facts, self.index, value)
     }
 
+    /// The message in protobuf of an object in normal form that is stored: sorted JSON without the opening brace,
+    /// `apiVersion` and `kind`, which begins with its `metadata`; `revision` becomes `metadata.resourceVersion`. It is the
+    /// message of the tree that the text says, without making the tree. None if the text is not that of an object.
+    pub fn encode_stored(&self, body: &[u8], revision: u64) -> Option<Vec<u8>> {
+        protobuf::encode_text(&self.facts, self.index, body, &revision.to_string())
+    }
+
     /// Applies a strategic merge patch.
     ///
     /// # Errors

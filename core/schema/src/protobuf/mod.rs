@@ -7,10 +7,13 @@
 //! Invariants: no bytes make decoding panic, nest deeper than [`DEPTH_MAX`] or take more room than a tree of as many
 //! fields; encoding a tree in normal form and decoding that gives the tree again.
 //!
-//! In reading order: `wire` reads and writes numbers, lengths and bytes; `decode` and `encode` walk types.
+//! In reading order: `wire` reads and writes numbers, lengths and bytes; `decode` and `encode` walk types, `encode` over
+//! trees or over the `text` of a stored object; `parts` is what needs no facts.
 
 mod decode;
 mod encode;
+mod parts;
+mod text;
 mod wire;
 
 use triune_api::decode::DEPTH_MAX;
@@ -80,19 +83,18 @@ impl<'a> Envelope<'a> {
     pub fn seal(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.message.len() + self.api_version.len() + self.kind.len() + 32);
         out.extend_from_slice(PREFIX);
-        wire::nested(&mut out, 1, |out| {
-            wire::bytes(out, 1, self.api_version.as_bytes());
-            wire::bytes(out, 2, self.kind.as_bytes());
-        });
+        wire::nested(&mut out, 1, |out| parts::type_meta(out, &self.api_version, &self.kind));
         wire::bytes(&mut out, 2, self.message);
-        // Content encoding and type: none.
-        wire::bytes(&mut out, 3, b"");
-        wire::bytes(&mut out, 4, b"");
+        out.extend_from_slice(parts::ENVELOPE_END);
         out
     }
 }
 
-pub(crate) use self::{decode::decode, encode::encode};
+pub use self::parts::{List, status, watch_event};
+pub(crate) use self::{
+    decode::decode,
+    encode::{encode, encode_text},
+};
 
 #[cfg(test)]
 mod tests;

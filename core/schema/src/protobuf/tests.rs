@@ -107,6 +107,61 @@ fn envelopes() {
     check(&sealed[..sealed.len() - 1], "unexpected EOF");
 }
 
+/// What is written without facts is what the facts write.
+#[test]
+fn parts_are_as_the_facts_say() {
+    let sealed = |tree: Value| {
+        let declared = built_in(&tree);
+        let message = declared.encode_protobuf(&tree);
+        let text = |field: &str| tree[field].as_str().unwrap_or_default().to_string();
+        Envelope { api_version: text("apiVersion"), kind: text("kind"), message: &message }.seal()
+    };
+    for tree in [
+        json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "message": "m", "reason": "NotFound",
+            "details": {"name": "n", "group": "g", "kind": "k", "uid": "u", "retryAfterSeconds": 7, "causes": [
+                {"reason": "r", "message": "m", "field": "f"}, {}]}, "code": 404}),
+        json!({"apiVersion": "v1", "kind": "Status", "metadata": {"continue": "token"}, "status": "Success", "details": {}}),
+        json!({"apiVersion": "v1", "kind": "Status"}),
+    ] {
+        assert_eq!(status(&tree), sealed(tree.clone()), "{tree}");
+    }
+    for count in [0, 1, 300] {
+        let items: Vec<Value> =
+            (0..count).map(|number| json!({"metadata": {"name": "x".repeat(number)}, "data": {"a": "b"}})).collect();
+        let (api_version, kind) = ("v1", "ConfigMapList");
+        let mut metadata = json!({"resourceVersion": "7"});
+        let mut list = List { api_version, kind, revision: "7", ..List::default() };
+        if count == 300 {
+            metadata = json!({"resourceVersion": "7", "continue": "t", "remainingItemCount": 300});
+            (list.continue_token, list.remaining) = ("t", Some(300));
+        }
+        let declared = built_in(&json!({"apiVersion": "v1", "kind": "ConfigMap"}));
+        let messages: Vec<Vec<u8>> = items.iter().map(|item| declared.encode_protobuf(item)).collect();
+        let mut bytes = list.head(messages.iter().map(|message| List::item_bytes(message.len())).sum());
+        for message in &messages {
+            list.item_head(&mut bytes, message.len());
+            bytes.extend_from_slice(message);
+        }
+        bytes.extend_from_slice(&list.end());
+        let whole = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "items": items});
+        assert_eq!(bytes, sealed(whole), "{count} items");
+    }
+    // By hand: the facts have no list of that version.
+    let beta = List { api_version: "b", kind: "k", revision: "7", items_first: true, ..List::default() };
+    let mut bytes = beta.head(List::item_bytes(1));
+    beta.item_head(&mut bytes, 1);
+    bytes.push(b'x');
+    bytes.extend_from_slice(&beta.end());
+    assert_eq!(bytes, b"k8s\0\x0a\x06\x0a\x01b\x12\x01k\x12\x0c\x0a\x01x\x12\x07\x0a\0\x12\x017\x1a\0\x1a\0\x22\0");
+    let frame = watch_event("ADDED", b"k8s\0 any bytes");
+    let declared = built_in(&json!({"apiVersion": "v1", "kind": "WatchEvent"}));
+    let length = u32::from_be_bytes(*frame.first_chunk().unwrap()) as usize;
+    assert_eq!(length, frame.len() - 4);
+    let event = declared.decode_protobuf(&frame[4..]);
+    assert!(event.is_err() || event.is_ok_and(|event| event["type"] == "ADDED"));
+    assert!(frame.ends_with(b"\x12\x10\x0a\x0ek8s\0 any bytes"));
+}
+
 #[test]
 fn depth_is_bounded() {
     let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "JSONSchemaProps"});

@@ -241,9 +241,14 @@ pub(super) fn float(out: &mut Vec<u8>, number: u32, value: f64) {
 
 /// Writes bytes.
 pub(super) fn bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
-    tag(out, number, Wire::Bytes);
-    varint(out, value.len() as u64);
+    length(out, number, value.len());
     out.extend_from_slice(value);
+}
+
+/// Writes what is before `length` bytes.
+pub(super) fn length(out: &mut Vec<u8>, number: u32, length: usize) {
+    tag(out, number, Wire::Bytes);
+    varint(out, length as u64);
 }
 
 /// Writes what `write` appends as bytes. Most messages are short: one byte is kept for the length, and what follows moves
