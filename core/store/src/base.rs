@@ -128,7 +128,7 @@ impl Base {
 }
 
 /// Lets other tasks run.
-pub(crate) async fn yield_now() {
+pub async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|context| {
         if std::mem::replace(&mut yielded, true) {

@@ -9,7 +9,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -24,6 +24,7 @@ use triune_env::{TaskHandle, probe, storage::StorageError};
 use crate::{
     Revision,
     base::Base,
+    event::Origin,
     keys::RowKey,
     log::LogChange,
     scope::Scopes,
@@ -32,6 +33,8 @@ use crate::{
 };
 
 const ERROR_PAUSE: Duration = Duration::from_millis(200);
+/// Encodings of states that nobody has asked for in this time are let go.
+const ENCODINGS_KEEP: Duration = Duration::from_secs(120);
 const FUTURE_POLL: Duration = Duration::from_millis(50);
 
 /// The watch cache of one resource.
@@ -50,7 +53,8 @@ impl ResourceCache {
         let shared = Arc::new(Shared {
             base: base.clone(),
             resource: resource.clone(),
-            attributes_of,
+            origin: Origin::new(attributes_of, base.options.encodings_bytes_max),
+            encodings_checked: Mutex::default(),
             state: RwLock::new(CacheState::new(Items::new(), Revision(0))),
             loaded: AtomicBool::new(false),
             retired: AtomicBool::new(false),
@@ -91,7 +95,9 @@ impl ResourceCache {
 pub(crate) struct Shared {
     pub(crate) base: Arc<Base>,
     pub(crate) resource: GroupResource,
-    pub(crate) attributes_of: Arc<dyn AttributesOf>,
+    pub(crate) origin: Arc<Origin>,
+    /// When was looked whether encodings of states are still asked for.
+    encodings_checked: Mutex<Option<Instant>>,
     state: RwLock<CacheState>,
     pub(crate) loaded: AtomicBool,
     retired: AtomicBool,
@@ -144,6 +150,20 @@ impl Shared {
 
     pub(crate) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
+    }
+
+    /// Lets go of the encodings of states when nobody has asked for one for a while.
+    fn forget_old_encodings(&self, now: Instant) {
+        let mut checked = self.encodings_checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.is_some_and(|checked| now < checked + ENCODINGS_KEEP) {
+            return;
+        }
+        *checked = Some(now);
+        if !self.origin.take_asked() && self.origin.kept_bytes() > 0 {
+            // A copy of the map is cheap, and needs no lock while it is walked.
+            let items = self.read().items().clone();
+            items.values().for_each(|entry| entry.forget_encodings());
+        }
     }
 
     fn is_loaded(&self) -> bool {
@@ -328,6 +348,7 @@ async fn tail(shared: Arc<Shared>) {
             base.env.sleep(base.jittered(ERROR_PAUSE)).await;
         }
         shared.initial.forget_old(base.now());
+        shared.forget_old_encodings(base.now());
     }
 }
 

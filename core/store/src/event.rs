@@ -1,9 +1,12 @@
 //! Objects and changes as the watch cache holds them: bytes and what selectors look at, never a tree; the bytes of each
-//! encoding are made once and shared by all watchers.
+//! encoding are made once and shared: of an event by all watchers, of a state by lists and watches.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -17,6 +20,47 @@ use crate::{
 /// Encodings kept of one event; further ones are made anew for each watcher.
 const ENCODINGS_MAX: usize = 16;
 
+/// Encodings kept of one state; further ones are made anew each time.
+const STATE_ENCODINGS_MAX: usize = 4;
+
+/// What all entries of a resource share.
+pub struct Origin {
+    attributes_of: Arc<dyn AttributesOf>,
+    /// Bytes of encodings that entries may keep.
+    room_bytes: usize,
+    kept_bytes: AtomicUsize,
+    /// Whether somebody has asked for an encoding since [`Origin::take_asked`].
+    asked: AtomicBool,
+}
+
+impl Origin {
+    /// Entries keep at most `room_bytes` of encodings, together.
+    pub fn new(attributes_of: Arc<dyn AttributesOf>, room_bytes: usize) -> Arc<Origin> {
+        let (kept_bytes, asked) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Origin { attributes_of, room_bytes, kept_bytes, asked })
+    }
+
+    /// Takes room; false if there is not enough left.
+    fn take_room(&self, bytes: usize) -> bool {
+        let room = |kept: usize| kept.checked_add(bytes).filter(|kept| *kept <= self.room_bytes);
+        self.kept_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
+    }
+
+    fn give_room_back(&self, bytes: usize) {
+        self.kept_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of encodings that entries keep now.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody has asked for an encoding since the last call.
+    pub(crate) fn take_asked(&self) -> bool {
+        self.asked.swap(false, Ordering::Relaxed)
+    }
+}
+
 /// An object in the watch cache.
 pub struct Entry {
     /// Its key.
@@ -26,35 +70,101 @@ pub struct Entry {
     /// See [`crate::types::StoredObject::body`].
     pub body: Bytes,
     attributes: OnceLock<Attributes>,
-    attributes_of: Arc<dyn AttributesOf>,
-    /// The event that shows this state to a watch that starts with it, while somebody uses it.
-    initial: Mutex<Weak<ChangeEvent>>,
+    origin: Arc<Origin>,
+    made: Mutex<Made>,
+}
+
+/// What has been made of a state.
+#[derive(Default)]
+struct Made {
+    /// The event that shows it to a watch that starts with it, while somebody uses it.
+    initial: Weak<ChangeEvent>,
+    /// Its encodings, as far as there was room.
+    encodings: Vec<(EncodingId, Bytes)>,
+    /// It is the state of an object no more, and keeps nothing.
+    is_past: bool,
+}
+
+impl Made {
+    fn forget_encodings(&mut self, origin: &Origin) {
+        origin.give_room_back(self.encodings.iter().map(|(_, bytes)| bytes.len()).sum());
+        self.encodings = Vec::new();
+    }
 }
 
 impl Entry {
     /// A state of an object. Its attributes are taken out when a selector first asks for them.
-    pub fn new(key: ObjectKey, revision: Revision, body: Bytes, attributes_of: Arc<dyn AttributesOf>) -> Entry {
-        Entry { key, revision, body, attributes: OnceLock::new(), attributes_of, initial: Mutex::default() }
+    pub fn new(key: ObjectKey, revision: Revision, body: Bytes, origin: Arc<Origin>) -> Entry {
+        Entry { key, revision, body, attributes: OnceLock::new(), origin, made: Mutex::default() }
     }
 
     /// What selectors look at.
     pub fn attributes(&self) -> &Attributes {
-        self.attributes.get_or_init(|| self.attributes_of.attributes_of(&self.key, &self.body))
+        self.attributes.get_or_init(|| self.origin.attributes_of.attributes_of(&self.key, &self.body))
     }
 
     /// The same object with another state or revision.
     pub(crate) fn with(&self, revision: Revision, body: Bytes) -> Entry {
-        Entry::new(self.key.clone(), revision, body, self.attributes_of.clone())
+        Entry::new(self.key.clone(), revision, body, self.origin.clone())
+    }
+
+    /// The bytes of this state in one encoding. They are kept for others while this is the state of the object and there
+    /// is room for them.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn encoded<E>(&self, encoding: EncodingId, make: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
+        self.origin.asked.store(true, Ordering::Relaxed);
+        let find = |made: &Made| made.encodings.iter().find(|(id, _)| *id == encoding).map(|(_, bytes)| bytes.clone());
+        if let Some(bytes) = find(&self.made()) {
+            return Ok(bytes);
+        }
+        let bytes = make()?;
+        let mut made = self.made();
+        // Two who asked at the same time have both made it.
+        if let Some(bytes) = find(&made) {
+            return Ok(bytes);
+        }
+        if !made.is_past && made.encodings.len() < STATE_ENCODINGS_MAX && self.origin.take_room(bytes.len()) {
+            made.encodings.reserve_exact(1);
+            made.encodings.push((encoding, bytes.clone()));
+        }
+        Ok(bytes)
+    }
+
+    /// Lets go of the encodings.
+    pub(crate) fn forget_encodings(&self) {
+        self.made().forget_encodings(&self.origin);
+    }
+
+    /// Another state has taken its place: it lets go of its encodings and keeps none from now on.
+    pub(crate) fn retire(&self) {
+        let mut made = self.made();
+        made.is_past = true;
+        made.forget_encodings(&self.origin);
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The ADDED event that shows this state to watches that start with it; shared while somebody holds it.
     pub(crate) fn initial_event(self: &Arc<Entry>) -> Arc<ChangeEvent> {
-        let mut initial = self.initial.lock().unwrap_or_else(PoisonError::into_inner);
-        initial.upgrade().unwrap_or_else(|| {
+        let mut made = self.made();
+        made.initial.upgrade().unwrap_or_else(|| {
             let event = Arc::new(ChangeEvent::new(self.revision, None, Some(self.clone()), None));
-            *initial = Arc::downgrade(&event);
+            made.initial = Arc::downgrade(&event);
             event
         })
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let made = self.made.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if !made.encodings.is_empty() {
+            made.forget_encodings(&self.origin);
+        }
     }
 }
 
@@ -70,7 +180,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// Names an encoding of events, such as JSON of one version; the callers give out the numbers.
+/// Names an encoding of states or events, such as JSON of one version; the callers give out the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EncodingId(pub u32);
 
@@ -186,7 +296,7 @@ mod tests {
     fn entry(revision: u64) -> Arc<Entry> {
         let key = ObjectKey::new(GroupResource::new("", "pods"), "a", "b");
         let body = Bytes::from_static(b"\"metadata\":{}}");
-        Arc::new(Entry::new(key, Revision(revision), body, Arc::new(NoAttributes)))
+        Arc::new(Entry::new(key, Revision(revision), body, Origin::new(Arc::new(NoAttributes), 64)))
     }
 
     #[test]
@@ -205,6 +315,49 @@ mod tests {
             assert_eq!(make(2, EventType::Modified), "2 MODIFIED");
         }
         assert_eq!(made.get(), 3);
+    }
+
+    /// Asks a state for an encoding of so many bytes; how often it was made.
+    fn times_made(entry: &Entry, encoding: u32, length: usize, times: usize) -> usize {
+        let made = Cell::new(0);
+        for _ in 0..times {
+            let bytes = entry.encoded(EncodingId(encoding), || {
+                made.set(made.get() + 1);
+                Ok::<Bytes, ()>(vec![encoding as u8; length].into())
+            });
+            assert_eq!(bytes.map(|bytes| (bytes.len(), bytes[0])), Ok((length, encoding as u8)));
+        }
+        made.get()
+    }
+
+    #[test]
+    fn states_keep_encodings_while_there_is_room() {
+        let entry = entry(1);
+        assert_eq!(times_made(&entry, 1, 40, 3), 1);
+        assert_eq!(times_made(&entry, 2, 40, 3), 3, "no room for a second");
+        assert_eq!(times_made(&entry, 3, 24, 3), 1);
+        assert_eq!(entry.origin.kept_bytes(), 64);
+        let other = entry.with(Revision(2), Bytes::new());
+        assert_eq!(times_made(&other, 1, 1, 2), 2, "room is shared");
+        entry.forget_encodings();
+        assert_eq!((entry.origin.kept_bytes(), times_made(&entry, 1, 40, 3)), (0, 1));
+        entry.retire();
+        assert_eq!((times_made(&entry, 1, 40, 2), entry.origin.kept_bytes()), (2, 0));
+        assert_eq!(times_made(&other, 1, 64, 2), 1);
+        drop(other);
+        assert_eq!(entry.origin.kept_bytes(), 0);
+        assert!(entry.origin.take_asked() && !entry.origin.take_asked());
+    }
+
+    #[test]
+    fn a_state_keeps_few_encodings() {
+        let entry = entry(1);
+        for encoding in 0..40 {
+            times_made(&entry, encoding, 1, 1);
+        }
+        assert_eq!(entry.origin.kept_bytes(), STATE_ENCODINGS_MAX);
+        let failed: Result<Bytes, &str> = entry.encoded(EncodingId(50), || Err("no"));
+        assert_eq!(failed, Err("no"));
     }
 
     #[test]

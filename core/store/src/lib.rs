@@ -38,6 +38,7 @@ mod token;
 
 pub use triune_env::storage::Revision;
 
+pub use base::yield_now;
 pub use cache::ResourceCache;
 pub use event::{ChangeEvent, EncodingId, Entry};
 pub use options::{Statistics, StoreOptions};

@@ -92,7 +92,7 @@ impl Shared {
             let body = self.base.body(transaction, &object.body).await?;
             let key = self.object_key(&key.namespace, key.name);
             let item: Arc<str> = item_key(&key.namespace, &key.name).into();
-            let entry = Entry::new(key, self.base.revision(&object.stamp), body, self.attributes_of.clone());
+            let entry = Entry::new(key, self.base.revision(&object.stamp), body, self.origin.clone());
             page.push((item, Arc::new(entry)));
         }
         let last = rows.last().filter(|_| rows.len() == self.base.options.rows_per_read).map(|row| row.key.clone());

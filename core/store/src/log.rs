@@ -129,12 +129,7 @@ impl Shared {
             if log.before.is_some() && log.body.chunks().is_none() { Bytes::copy_from_slice(&body) } else { body };
         let entry = Arc::new(match &previous {
             Some(previous) => previous.with(revision, body),
-            None => Entry::new(
-                self.object_key(&log.namespace, log.name.clone()),
-                revision,
-                body,
-                self.attributes_of.clone(),
-            ),
+            None => Entry::new(self.object_key(&log.namespace, log.name.clone()), revision, body, self.origin.clone()),
         });
         let (current, last_shown) = if log.delete { (None, Some(entry)) } else { (Some(entry), None) };
         Arc::new(ChangeEvent::new(revision, previous, current, last_shown))
@@ -203,7 +198,7 @@ impl Shared {
             (Some(before), Some(stamp)) => {
                 let body = self.base.body(transaction, before).await?;
                 let key = self.object_key(&change.log.namespace, change.log.name.clone());
-                Some(Arc::new(Entry::new(key, self.base.revision(&stamp), body, self.attributes_of.clone())))
+                Some(Arc::new(Entry::new(key, self.base.revision(&stamp), body, self.origin.clone())))
             }
             _ => None,
         };

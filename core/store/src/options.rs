@@ -43,6 +43,9 @@ pub struct StoreOptions {
     pub snapshot_bytes_max: u64,
     /// Synthetic initial events kept for their encodings, for each resource.
     pub initial_bytes_max: usize,
+    /// Encodings of states kept for lists and watches that ask for another form than the stored one, for each resource;
+    /// past it they are made anew each time.
+    pub encodings_bytes_max: usize,
     /// How often bookmarks are sent (with a tenth of jitter either way).
     pub bookmark_interval: Duration,
     /// A read waits this long for the cache to reach its revision.
@@ -84,6 +87,7 @@ impl Default for StoreOptions {
             snapshot_every_events: 1_000,
             snapshot_bytes_max: 64 << 20,
             initial_bytes_max: 16 << 20,
+            encodings_bytes_max: 64 << 20,
             bookmark_interval: Duration::from_secs(60),
             fresh_wait_max: Duration::from_secs(3),
             load_wait_max: Duration::from_secs(30),

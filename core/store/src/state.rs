@@ -118,6 +118,7 @@ impl CacheState {
                 Some(entry) => self.items.insert(item, entry.clone()),
                 None => self.items.remove(&item),
             };
+            event.previous().into_iter().for_each(|previous| previous.retire());
             self.replaced_bytes += event.previous().map_or(0, |previous| previous.body.len() as u64);
             self.window_bytes += event.body_bytes();
             self.window.push_back((now, event));
