@@ -19,6 +19,7 @@ use crate::{Error, kubeconfig::Target};
 /// As client-go asks for it: one slow stream must not stop the others of its connection.
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
+const JSON: &str = "application/json";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request before it knows its connection.
@@ -30,6 +31,8 @@ pub(crate) struct Call {
     pub(crate) path: String,
     /// `Content-Type`, where there is a body.
     pub(crate) content_type: &'static str,
+    /// `Accept`.
+    pub(crate) accept: &'static str,
     /// May be empty.
     pub(crate) body: Bytes,
 }
@@ -37,11 +40,15 @@ pub(crate) struct Call {
 impl Call {
     /// A GET.
     pub(crate) fn get(path: impl Into<String>) -> Call {
-        Call { method: Method::GET, path: path.into(), content_type: "", body: Bytes::new() }
+        Call { method: Method::GET, path: path.into(), content_type: "", accept: JSON, body: Bytes::new() }
     }
     /// Any method with a JSON body.
     pub(crate) fn json(method: Method, path: impl Into<String>, body: impl Into<Bytes>) -> Call {
-        Call { method, path: path.into(), content_type: "application/json", body: body.into() }
+        Call { method, path: path.into(), content_type: JSON, accept: JSON, body: body.into() }
+    }
+    /// The same request with its answer in this form.
+    pub(crate) fn accepting(self, accept: &'static str) -> Call {
+        Call { accept, ..self }
     }
 }
 
@@ -85,7 +92,7 @@ impl Headers {
         *request.method_mut() = call.method;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static(call.accept));
         headers.insert(header::USER_AGENT, HeaderValue::from_static("triune-bench"));
         if let Some(authorization) = &self.authorization {
             headers.insert(header::AUTHORIZATION, authorization.clone());

@@ -14,6 +14,7 @@ use crate::{
     objects::{LIST_NAMESPACE, config_maps},
     options::NamedPid,
     process::{self, CpuTimes},
+    protobuf::{PROTOBUF, item_count},
 };
 
 const PAGE_SIZE: usize = 500;
@@ -32,11 +33,18 @@ pub(crate) fn item_name(index: usize) -> String {
     format!("item-{index:06}")
 }
 
-/// The whole list, again and again.
-pub(crate) async fn full(target: &Target, pids: &[NamedPid], size: usize, length: Duration) -> Result<Figure, Error> {
+/// The whole list, again and again; in protobuf if `protobuf`.
+pub(crate) async fn full(
+    target: &Target,
+    pids: &[NamedPid],
+    size: usize,
+    length: Duration,
+    protobuf: bool,
+) -> Result<Figure, Error> {
     let mut connection = Http1::connect(target).await?;
-    let path = config_maps(LIST_NAMESPACE);
-    let first = read(&mut connection, path.clone(), true).await?;
+    let call = Call::get(config_maps(LIST_NAMESPACE));
+    let (name, call) = if protobuf { ("list-protobuf", call.accepting(PROTOBUF)) } else { ("list", call) };
+    let first = read(&mut connection, call.clone(), true).await?;
     if first.items != size {
         return Err(format!("the list has {} items instead of {size}", first.items).into());
     }
@@ -44,11 +52,11 @@ pub(crate) async fn full(target: &Target, pids: &[NamedPid], size: usize, length
     let (begin, mut latencies) = (Instant::now(), Histogram::default());
     while begin.elapsed() < length {
         let sent = Instant::now();
-        read(&mut connection, path.clone(), false).await?;
+        read(&mut connection, call.clone(), false).await?;
         latencies.record(sent.elapsed());
     }
     let used = CpuTimes::read(pids)?.since(&before);
-    Ok(finish(Figure::named("list"), &latencies, begin, &used, pids)?.with("items", size).with("bytes", first.bytes))
+    Ok(finish(Figure::named(name), &latencies, begin, &used, pids)?.with("items", size).with("bytes", first.bytes))
 }
 
 /// Page after page, from the start again after the last.
@@ -85,7 +93,7 @@ async fn through(connection: &mut Http1, latencies: &mut Histogram, count_items:
     loop {
         let path = format!("{}?limit={PAGE_SIZE}{token}", config_maps(LIST_NAMESPACE));
         let sent = Instant::now();
-        let page = read(connection, path, count_items).await?;
+        let page = read(connection, Call::get(path), count_items).await?;
         latencies.record(sent.elapsed());
         items += page.items;
         match page.continue_token {
@@ -96,8 +104,9 @@ async fn through(connection: &mut Http1, latencies: &mut Histogram, count_items:
 }
 
 /// Reads a list without keeping it.
-async fn read(connection: &mut Http1, path: String, count_items: bool) -> Result<Page, Error> {
-    let response = connection.send(Call::get(path)).await?;
+async fn read(connection: &mut Http1, call: Call, count_items: bool) -> Result<Page, Error> {
+    let is_protobuf = call.accept == PROTOBUF;
+    let response = connection.send(call).await?;
     let status = response.status();
     let mut body = response.into_body();
     let (mut bytes, mut head, mut all) = (0, Vec::new(), Vec::new());
@@ -112,7 +121,7 @@ async fn read(connection: &mut Http1, path: String, count_items: bool) -> Result
     if !status.is_success() {
         return Err(format!("list: {status}: {}", String::from_utf8_lossy(&head)).into());
     }
-    let items = memmem::find_iter(&all, b"\"creationTimestamp\"").count();
+    let items = if is_protobuf { item_count(&all) } else { memmem::find_iter(&all, b"\"creationTimestamp\"").count() };
     Ok(Page { bytes, items, continue_token: text_after(&head, b"\"continue\":\"") })
 }
 

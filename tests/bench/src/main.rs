@@ -5,7 +5,7 @@
 //! HTTP/1.1 connection a client, many watches on one HTTP/2 connection, no tree is built of what the server sends.
 //!
 //! In reading order: [`options`] the command line; [`kubeconfig`] where the server is and who asks; [`connection`] HTTP
-//! over TLS; [`process`] CPU and memory of processes; [`figure`] what is printed; [`objects`] what is written;
+//! over TLS; [`process`] CPU and memory of processes; [`figure`] what is printed; [`objects`] what is written, [`protobuf`] also in that form;
 //! [`requests`], [`lists`], [`watches`], [`start`] the figures; [`run`] their order, set-up and cleaning.
 
 mod connection;
@@ -15,6 +15,7 @@ mod lists;
 mod objects;
 mod options;
 mod process;
+mod protobuf;
 mod requests;
 mod run;
 mod start;

@@ -10,6 +10,7 @@ use crate::{
     Error,
     connection::{Call, Http1},
     kubeconfig::Target,
+    protobuf,
 };
 
 /// Where single requests and watches work.
@@ -58,6 +59,13 @@ impl Template {
         text.push_str(&self.payload[..(BODY_BYTES - end.len()).saturating_sub(text.len())]);
         text.push_str(end);
         Bytes::from(text)
+    }
+
+    /// The same in protobuf.
+    pub(crate) fn config_map_in_protobuf(&self, name: &str, counter: u64, sent: Option<u64>) -> Bytes {
+        // As many bytes of payload as in JSON.
+        let payload = &self.payload[..BODY_BYTES - 120];
+        protobuf::config_map(name, &counter.to_string(), payload, sent).into()
     }
 }
 

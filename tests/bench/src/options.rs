@@ -12,8 +12,9 @@ use clap::Parser;
 #[command(
     name = "triune-bench",
     version,
-    after_help = "Figures, in order: start, idle, create, get, update, patch (each with 1, 16 and 64 clients), list, pages, \
-        watch (100 and 1000 watchers), after.\n\nExamples:\n  triune-bench --kubeconfig ./data/admin.kubeconfig --pids \
+    after_help = "Figures, in order: start, idle, create, get, update, patch, patch-strategic, apply, create-protobuf, \
+        get-protobuf (each with 1, 16 and 64 clients), list, pages, list-protobuf, watch, watch-protobuf (100 and 1000 \
+        watchers), after.\n\nExamples:\n  triune-bench --kubeconfig ./data/admin.kubeconfig --pids \
         triune=$(pidof triune)\n  triune-bench --kubeconfig ~/.kube/config --only get watch/1000 --seconds 10\n  \
         triune-bench --kubeconfig /tmp/d/admin.kubeconfig --start \"triune serve --data-dir /tmp/d\""
 )]

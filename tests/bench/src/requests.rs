@@ -1,4 +1,4 @@
-//! create, get, update, patch: each client sends its next request when the last is answered.
+//! create, get, update, and patches, also in protobuf: each client sends its next request when the last is answered.
 
 use std::{
     sync::{
@@ -19,6 +19,7 @@ use crate::{
     objects::{NAMESPACE, OBJECTS, Template, config_maps, object_name},
     options::NamedPid,
     process::{self, CpuTimes},
+    protobuf::PROTOBUF,
 };
 
 /// How long requests flow before they count.
@@ -35,9 +36,29 @@ pub(crate) enum Kind {
     Update,
     /// JSON merge patch of one that no other client writes.
     Patch,
+    /// Strategic merge patch of one that no other client writes.
+    PatchStrategic,
+    /// Server-side apply of one that no other client writes, as a field manager that takes what it names.
+    Apply,
+    /// [`Kind::Create`] with body and answer in protobuf.
+    CreateProtobuf,
+    /// [`Kind::Get`] with the answer in protobuf.
+    GetProtobuf,
 }
 
 impl Kind {
+    /// All, in the order in which they are measured.
+    pub(crate) const ALL: [Kind; 8] = [
+        Kind::Create,
+        Kind::Get,
+        Kind::Update,
+        Kind::Patch,
+        Kind::PatchStrategic,
+        Kind::Apply,
+        Kind::CreateProtobuf,
+        Kind::GetProtobuf,
+    ];
+
     /// As in the figure's name.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -45,12 +66,16 @@ impl Kind {
             Kind::Get => "get",
             Kind::Update => "update",
             Kind::Patch => "patch",
+            Kind::PatchStrategic => "patch-strategic",
+            Kind::Apply => "apply",
+            Kind::CreateProtobuf => "create-protobuf",
+            Kind::GetProtobuf => "get-protobuf",
         }
     }
 
     /// Whether the [`OBJECTS`] must be there.
     pub(crate) fn needs_objects(self) -> bool {
-        self != Kind::Create
+        !matches!(self, Kind::Create | Kind::CreateProtobuf)
     }
 
     fn call(self, template: &Template, clients: usize, client: usize, sequence: u64) -> Call {
@@ -66,14 +91,35 @@ impl Kind {
                 let body = template.config_map(&object_name(index), sequence + 1, None);
                 Call::json(Method::PUT, path(), body)
             }
-            Kind::Patch => Call {
-                method: Method::PATCH,
-                path: path(),
-                content_type: "application/merge-patch+json",
-                body: format!(r#"{{"data":{{"counter":"p{sequence}"}}}}"#).into(),
-            },
+            Kind::Patch => patch(path(), "application/merge-patch+json", &counter(sequence)),
+            Kind::PatchStrategic => patch(path(), "application/strategic-merge-patch+json", &counter(sequence)),
+            Kind::Apply => {
+                let object = format!(
+                    r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{}"}},{}"#,
+                    object_name(index),
+                    &counter(sequence)[1..]
+                );
+                let path = format!("{}?fieldManager=triune-bench&force=true", path());
+                patch(path, "application/apply-patch+yaml", &object)
+            }
+            Kind::CreateProtobuf => {
+                let name = format!("new-protobuf-{clients}-{client}-{sequence}");
+                let body = template.config_map_in_protobuf(&name, sequence, None);
+                Call { content_type: PROTOBUF, ..Call::json(Method::POST, config_maps(NAMESPACE), body) }
+                    .accepting(PROTOBUF)
+            }
+            Kind::GetProtobuf => Call::get(path()).accepting(PROTOBUF),
         }
     }
+}
+
+/// What the patches set.
+fn counter(sequence: u64) -> String {
+    format!(r#"{{"data":{{"counter":"p{sequence}"}}}}"#)
+}
+
+fn patch(path: String, content_type: &'static str, body: &str) -> Call {
+    Call { content_type, ..Call::json(Method::PATCH, path, body.to_owned()) }
 }
 
 const WARMING: u8 = 0;

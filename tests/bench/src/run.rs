@@ -10,11 +10,13 @@ use crate::{
     options::{NamedPid, Options},
     process,
     requests::{self, Kind},
-    start, watches,
+    start,
+    watches::{self, Watches},
 };
 
 const CLIENTS: [usize; 3] = [1, 16, 64];
 const WATCHERS: [usize; 2] = [100, 1000];
+const WATCHES: [&str; 2] = ["watch", "watch-protobuf"];
 
 /// Takes the figures that are asked for.
 pub(crate) async fn run(options: &Options) -> Result<(), Error> {
@@ -63,16 +65,15 @@ fn memory(options: &Options, name: &str, pids: &[NamedPid]) -> Result<(), Error>
 
 /// Those that need namespaces, in order.
 fn figure_names() -> impl Iterator<Item = String> {
-    let kinds = [Kind::Create, Kind::Get, Kind::Update, Kind::Patch];
-    let of_clients = kinds.into_iter().flat_map(|kind| CLIENTS.map(|clients| format!("{}/{clients}", kind.name())));
-    let lists = ["list", "pages"].map(str::to_string);
-    of_clients.chain(lists).chain(WATCHERS.map(|watchers| format!("watch/{watchers}")))
+    let of_clients = Kind::ALL.into_iter().flat_map(|kind| CLIENTS.map(|clients| format!("{}/{clients}", kind.name())));
+    let lists = ["list", "pages", "list-protobuf"].map(str::to_string);
+    of_clients.chain(lists).chain(WATCHES.into_iter().flat_map(|name| WATCHERS.map(|count| format!("{name}/{count}"))))
 }
 
 async fn figures(options: &Options, target: &Target, pids: &[NamedPid], names: &[String]) -> Result<(), Error> {
-    let any = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
+    let any = |wanted: &str| names.iter().any(|name| name == wanted);
     objects::make_namespace(target, NAMESPACE).await?;
-    for kind in [Kind::Create, Kind::Get, Kind::Update, Kind::Patch] {
+    for kind in Kind::ALL {
         for clients in CLIENTS {
             if names.contains(&format!("{}/{clients}", kind.name())) {
                 if kind.needs_objects() {
@@ -82,20 +83,24 @@ async fn figures(options: &Options, target: &Target, pids: &[NamedPid], names: &
             }
         }
     }
-    if any("list") || any("pages") {
+    if any("list") || any("pages") || any("list-protobuf") {
         objects::make_namespace(target, LIST_NAMESPACE).await?;
         objects::populate(target, LIST_NAMESPACE, options.list_size, lists::item_name).await?;
         if any("list") {
-            lists::full(target, pids, options.list_size, options.seconds).await?.print();
+            lists::full(target, pids, options.list_size, options.seconds, false).await?.print();
         }
         if any("pages") {
             lists::pages(target, pids, options.list_size, options.seconds).await?.print();
         }
+        if any("list-protobuf") {
+            lists::full(target, pids, options.list_size, options.seconds, true).await?.print();
+        }
     }
-    for watchers in WATCHERS {
-        if names.contains(&format!("watch/{watchers}")) {
+    for (name, watchers) in WATCHES.into_iter().flat_map(|name| WATCHERS.map(|count| (name, count))) {
+        if names.contains(&format!("{name}/{watchers}")) {
             ensure_objects(target).await?;
-            watches::measure(target, pids, watchers, options.write_rate, options.seconds, watches::SILENCE)
+            let watches = Watches { watchers, protobuf: name == "watch-protobuf" };
+            watches::measure(target, pids, watches, options.write_rate, options.seconds, watches::SILENCE)
                 .await?
                 .print();
         }
@@ -122,11 +127,16 @@ mod tests {
     use super::*;
     use crate::test_server::TestServer;
 
+    fn watches(watchers: usize) -> Watches {
+        Watches { watchers, protobuf: false }
+    }
+
     #[test]
     fn names_are_unique() {
         let names: std::collections::BTreeSet<String> = figure_names().collect();
         assert_eq!(names.len(), figure_names().count());
         assert!(names.contains("create/16") && names.contains("watch/1000"));
+        assert!(names.contains("apply/64") && names.contains("watch-protobuf/100"));
     }
 
     /// Every figure, against a server of a few lines.
@@ -149,8 +159,9 @@ mod tests {
         let target = Target::load(&path).unwrap();
         let names = ["create/16", "get/16", "update/16", "patch/1", "list", "pages"].map(str::to_string);
         figures(&options, &target, &options.pids, &names).await.unwrap();
-        let figure =
-            watches::measure(&target, &options.pids, 30, 200, options.seconds, watches::SILENCE).await.unwrap();
+        let figure = watches::measure(&target, &options.pids, watches(30), 200, options.seconds, watches::SILENCE)
+            .await
+            .unwrap();
         assert_eq!(figure.more["lost"], 0);
         assert_eq!(figure.more["duplicated"], 0);
         assert_eq!(figure.count, Some(40 * 30));
@@ -167,7 +178,7 @@ mod tests {
         objects::make_namespace(&target, NAMESPACE).await.unwrap();
         ensure_objects(&target).await.unwrap();
         let length = std::time::Duration::from_millis(200);
-        let figure = watches::measure(&target, &[], 3, 200, length, length).await.unwrap();
+        let figure = watches::measure(&target, &[], watches(3), 200, length, length).await.unwrap();
         assert_eq!(figure.more["lost"], 3);
         assert_eq!(figure.more["duplicated"], 3);
     }

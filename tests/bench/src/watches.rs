@@ -28,6 +28,7 @@ use crate::{
     objects::{NAMESPACE, OBJECTS, SENT, Template, config_maps, object_name},
     options::NamedPid,
     process::{self, CpuTimes},
+    protobuf::{self, PROTOBUF},
 };
 
 const STREAMS_PER_CONNECTION: usize = 100;
@@ -55,23 +56,34 @@ struct Seen {
     ended: Option<String>,
 }
 
+/// Who watches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watches {
+    /// How many.
+    pub(crate) watchers: usize,
+    /// Whether events come in protobuf.
+    pub(crate) protobuf: bool,
+}
+
 /// Measures deliveries to so many watchers at so many writes a second.
 pub(crate) async fn measure(
     target: &Target,
     pids: &[NamedPid],
-    watchers: usize,
+    watches: Watches,
     writes_per_second: u32,
     length: Duration,
     silence: Duration,
 ) -> Result<Figure, Error> {
+    let Watches { watchers, protobuf } = watches;
+    let name = if protobuf { format!("watch-protobuf/{watchers}") } else { format!("watch/{watchers}") };
     let epoch = Instant::now();
     let progress = Arc::new(Progress::default());
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut watching = JoinSet::new();
     // Held until the end: a connection without a sender is free to close.
-    let (_connections, bodies) = open(target, watchers).await?;
+    let (_connections, bodies) = open(target, watches).await?;
     for body in bodies {
-        watching.spawn(watch(body, epoch, progress.clone(), stopped.clone()));
+        watching.spawn(watch(body, protobuf, epoch, progress.clone(), stopped.clone()));
     }
     let before = CpuTimes::read(pids)?;
     let begin = Instant::now();
@@ -89,11 +101,10 @@ pub(crate) async fn measure(
     while let Some(seen) = watching.join_next().await {
         audit.add(&written, seen?);
     }
-    let mut figure =
-        Figure::named(format!("watch/{watchers}")).with_latencies(&audit.latencies, elapsed).with_cpu(&used);
+    let mut figure = Figure::named(name.clone()).with_latencies(&audit.latencies, elapsed).with_cpu(&used);
     figure.resident_kib = process::resident_by_name(pids)?;
     if let Some(why) = &audit.ended {
-        eprintln!("triune-bench: watch/{watchers}: {} watches ended early, the first: {why}", audit.ended_count);
+        eprintln!("triune-bench: {name}: {} watches ended early, the first: {why}", audit.ended_count);
     }
     Ok(figure
         .with("writes", written.len())
@@ -119,14 +130,16 @@ async fn drain(progress: &Progress, expected: u64, silence: Duration) {
 }
 
 /// Opens the watches at the current revision; all have been answered when this returns.
-async fn open(target: &Target, watchers: usize) -> Result<(Vec<Either>, Vec<Incoming>), Error> {
+async fn open(target: &Target, watches: Watches) -> Result<(Vec<Either>, Vec<Incoming>), Error> {
+    let watchers = watches.watchers;
     let list = Http1::connect(target).await?.call(Call::get(format!("{}?limit=1", config_maps(NAMESPACE)))).await?;
     let revision =
         number_after(&list, &Finder::new("\"resourceVersion\":\"")).ok_or("the list has no resourceVersion")?;
-    let path = format!(
+    let call = Call::get(format!(
         "{}?watch=true&allowWatchBookmarks=true&timeoutSeconds=3600&resourceVersion={revision}",
         config_maps(NAMESPACE)
-    );
+    ));
+    let call = if watches.protobuf { call.accepting(PROTOBUF) } else { call };
     let (mut connections, mut bodies) = (Vec::new(), Vec::with_capacity(watchers));
     while bodies.len() < watchers {
         let mut connection = Either::connect(target).await?;
@@ -134,15 +147,15 @@ async fn open(target: &Target, watchers: usize) -> Result<(Vec<Either>, Vec<Inco
             Either::Http2(connection) => {
                 let mut opening = JoinSet::new();
                 for _ in bodies.len()..watchers.min(bodies.len() + STREAMS_PER_CONNECTION) {
-                    let (mut connection, path) = (connection.clone(), path.clone());
-                    opening.spawn(async move { connection.send(Call::get(path)).await });
+                    let (mut connection, call) = (connection.clone(), call.clone());
+                    opening.spawn(async move { connection.send(call).await });
                 }
                 while let Some(response) = opening.join_next().await {
                     bodies.push(accepted(response??).await?);
                 }
             }
             Either::Http1(connection) => {
-                bodies.push(accepted(connection.send(Call::get(path.clone())).await?).await?);
+                bodies.push(accepted(connection.send(call.clone()).await?).await?);
             }
         }
         connections.push(connection);
@@ -162,11 +175,12 @@ async fn accepted(response: Response<Incoming>) -> Result<Incoming, Error> {
 /// Reads events until told to stop.
 async fn watch(
     mut body: Incoming,
+    protobuf: bool,
     epoch: Instant,
     progress: Arc<Progress>,
     mut stopped: tokio::sync::watch::Receiver<bool>,
 ) -> Seen {
-    let mut reader = EventReader::new();
+    let mut reader = EventReader::new(protobuf);
     let mut seen = Seen::default();
     // Made once: to register anew for every frame would cost more than the frame.
     let mut stop = std::pin::pin!(stopped.changed());
@@ -214,18 +228,21 @@ enum Event {
     Error(String),
 }
 
-/// Cuts a body into lines and finds what matters in each.
+/// Cuts a body into events and finds what matters in each.
 struct EventReader {
-    /// The start of a line whose end has not come.
+    /// Whether events are messages behind their length rather than lines.
+    protobuf: bool,
+    /// The start of an event whose end has not come.
     partial: Vec<u8>,
     revision: Finder<'static>,
     sent: Finder<'static>,
 }
 
 impl EventReader {
-    fn new() -> EventReader {
+    fn new(protobuf: bool) -> EventReader {
         let sent = format!("\"{SENT}\":\"");
         EventReader {
+            protobuf,
             partial: Vec::new(),
             revision: Finder::new("\"resourceVersion\":\""),
             sent: Finder::new(sent.as_bytes()).into_owned(),
@@ -233,6 +250,18 @@ impl EventReader {
     }
 
     fn feed(&mut self, data: &Bytes, mut on_event: impl FnMut(Event)) {
+        if self.protobuf {
+            self.partial.extend_from_slice(data);
+            let mut begin = 0;
+            while let Some((length, rest)) = self.partial[begin..].split_first_chunk::<4>()
+                && let Some(message) = rest.get(..u32::from_be_bytes(*length) as usize)
+            {
+                self.message(message).into_iter().for_each(&mut on_event);
+                begin += 4 + message.len();
+            }
+            self.partial.drain(..begin);
+            return;
+        }
         let mut rest: &[u8] = data;
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let (line, after) = (&rest[..end], &rest[end + 1..]);
@@ -247,6 +276,20 @@ impl EventReader {
             rest = after;
         }
         self.partial.extend_from_slice(rest);
+    }
+
+    /// As [`EventReader::event`].
+    fn message(&self, event: &[u8]) -> Option<Event> {
+        let object = protobuf::field(protobuf::field(event, 2)?, 1)?;
+        if protobuf::field(event, 1)? == b"ERROR" {
+            return Some(Event::Error(String::from_utf8_lossy(object).into_owned()));
+        }
+        let metadata = protobuf::field(protobuf::message(object)?, 1)?;
+        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
+        let mut annotations = protobuf::Fields(metadata).filter(|(tag, _)| *tag == 12).map(|(_, entry)| entry);
+        let sent = annotations.find(|entry| protobuf::field(entry, 1) == Some(SENT.as_bytes()))?;
+        let sent = Duration::from_micros(number(protobuf::field(sent, 2)?)?);
+        Some(Event::Write { revision: number(protobuf::field(metadata, 6)?)?, sent })
     }
 
     /// Bookmarks and objects that we have not written are nothing.
@@ -337,13 +380,39 @@ mod tests {
              {{\"type\":\"ERROR\",\"object\":{{\"code\":410}}}}\n"
         );
         for size in [1, 7, 64, 10_000] {
-            let (mut reader, mut events) = (EventReader::new(), Vec::new());
+            let (mut reader, mut events) = (EventReader::new(false), Vec::new());
             for chunk in text.as_bytes().chunks(size) {
                 reader.feed(&Bytes::copy_from_slice(chunk), |event| events.push(event));
             }
             assert_eq!(events.len(), 2, "{size}");
             assert_eq!(events[0], Event::Write { revision: 12, sent: Duration::from_micros(7) });
             assert!(matches!(&events[1], Event::Error(text) if text.contains("410")));
+        }
+    }
+
+    #[test]
+    fn events_in_protobuf_are_found_however_they_are_cut() {
+        let bytes = |tag: u8, value: &[u8]| [&[tag << 3 | 2, value.len() as u8][..], value].concat();
+        let event = |kind: &str, metadata: &[u8]| {
+            let object = [&b"k8s\0"[..], &bytes(2, &bytes(1, metadata))].concat();
+            let event = [bytes(1, kind.as_bytes()), bytes(2, &bytes(1, &object))].concat();
+            [&(event.len() as u32).to_be_bytes()[..], &event].concat()
+        };
+        let sent = bytes(12, &[bytes(1, SENT.as_bytes()), bytes(2, b"7")].concat());
+        let all = [
+            event("MODIFIED", &[bytes(6, b"12"), sent].concat()),
+            event("BOOKMARK", &bytes(6, b"13")),
+            event("ERROR", b""),
+        ]
+        .concat();
+        for size in [1, 7, 64, 10_000] {
+            let (mut reader, mut events) = (EventReader::new(true), Vec::new());
+            for chunk in all.chunks(size) {
+                reader.feed(&Bytes::copy_from_slice(chunk), |event| events.push(event));
+            }
+            assert_eq!(events.len(), 2, "{size}");
+            assert_eq!(events[0], Event::Write { revision: 12, sent: Duration::from_micros(7) });
+            assert!(matches!(&events[1], Event::Error(_)));
         }
     }
 
