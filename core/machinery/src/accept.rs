@@ -4,9 +4,10 @@
 //! Invariant: without an `Accept` header the first offer is taken; a header that matches no offer gives None.
 
 use http::HeaderMap;
+use triune_api::status::Status;
 
 /// A media type that answers come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MediaType {
     /// `application/json`.
     Json,
@@ -17,12 +18,24 @@ pub enum MediaType {
 }
 
 impl MediaType {
+    /// All of them in the order in which errors list them; the first is the default.
+    pub const ALL: [MediaType; 3] = [MediaType::Json, MediaType::Yaml, MediaType::Protobuf];
+
     /// As in `Content-Type`.
     pub const fn as_str(self) -> &'static str {
         match self {
             MediaType::Json => "application/json",
             MediaType::Yaml => "application/yaml",
             MediaType::Protobuf => "application/vnd.kubernetes.protobuf",
+        }
+    }
+
+    /// As the `Content-Type` of a watch; None if it has no streams.
+    pub const fn stream(self) -> Option<&'static str> {
+        match self {
+            MediaType::Json => Some("application/json;stream=watch"),
+            MediaType::Yaml => None,
+            MediaType::Protobuf => Some("application/vnd.kubernetes.protobuf;stream=watch"),
         }
     }
 
@@ -57,6 +70,14 @@ impl<'a> Clause<'a> {
         self.parameters.iter().any(|(key, _)| matches!(*key, "as" | "g" | "v"))
     }
 
+    /// Whether the parameters that are not about the type of object can be met: the stream `watch` where there are
+    /// streams, and `server_version` as `sv` where there is one.
+    pub fn has_known_parameters(&self, offer: MediaType, server_version: Option<&str>) -> bool {
+        let given = |name: &str| self.parameter(name).filter(|value| !value.is_empty());
+        let stream = given("stream").is_none_or(|stream| stream == "watch" && offer.stream().is_some());
+        stream && given("sv").is_none_or(|version| Some(version) == server_version)
+    }
+
     fn matches(&self, offer: MediaType) -> bool {
         match (self.kind, self.subtype) {
             ("*" | "application", "*") => true,
@@ -64,6 +85,48 @@ impl<'a> Clause<'a> {
             _ => false,
         }
     }
+}
+
+/// What an answer that is no object of a resource comes in: discovery, and every `Status`.
+pub fn negotiate_plain(header: &str) -> Option<MediaType> {
+    let allows = |clause: &Clause<'_>, offer| !clause.converts() && clause.has_known_parameters(offer, None);
+    negotiate(header, &MediaType::ALL, allows).map(|(media, _)| media)
+}
+
+/// 406 that lists what there is.
+pub fn not_acceptable() -> Status {
+    Status::not_acceptable(&listed(MediaType::ALL.map(MediaType::as_str)))
+}
+
+/// 406 of a watch.
+pub fn not_acceptable_stream() -> Status {
+    Status::not_acceptable(&listed(MediaType::ALL.into_iter().filter_map(MediaType::stream)))
+}
+
+/// The router's own look at the header, which comes before negotiation: names a media type that the path has, or
+/// anything; parameters and quality do not count. 406 in the router's words otherwise. `streams`: the path has watches.
+pub fn check_routed(header: &str, produced: &[&str], streams: bool) -> Result<(), Status> {
+    let named = |clause: &str| clause.split(';').next().unwrap_or_default().trim_matches(' ').to_owned();
+    if header.is_empty()
+        || header.split(',').map(named).any(|name| name == "*/*" || produced.iter().any(|produced| name == *produced))
+    {
+        return Ok(());
+    }
+    let mut all = produced.to_vec();
+    for stream in MediaType::ALL.into_iter().filter_map(MediaType::stream).filter(|_| streams) {
+        all.push(stream);
+    }
+    let message = format!("406: Not Acceptable\n\nAvailable representations: {}", all.join(", "));
+    let mut status = Status::new(406, "NotAcceptable", message);
+    status.details = Some(Box::default());
+    Err(status)
+}
+
+/// The media types of most paths, as [`check_routed`] takes them.
+pub const PRODUCED: [&str; 3] = [MediaType::Json.as_str(), MediaType::Yaml.as_str(), MediaType::Protobuf.as_str()];
+
+fn listed(names: impl IntoIterator<Item = &'static str>) -> String {
+    names.into_iter().collect::<Vec<&str>>().join(", ")
 }
 
 /// The `Accept` header of a request; "" if there is none or it is not text. Only the first line counts, as in Go.
@@ -166,5 +229,37 @@ mod tests {
         check("application", "none");
         check("application/json/x", "none");
         check(",,;;=,q", "none");
+    }
+
+    #[test]
+    fn plain_answers() {
+        let check = |header: &str, expect: Option<MediaType>| assert_eq!(negotiate_plain(header), expect, "{header}");
+        check("", Some(MediaType::Json));
+        check("*/*", Some(MediaType::Json));
+        check("application/vnd.kubernetes.protobuf", Some(MediaType::Protobuf));
+        check("application/vnd.kubernetes.protobuf;stream=watch,application/json", Some(MediaType::Protobuf));
+        check("application/yaml;stream=watch,application/json", Some(MediaType::Json));
+        check("application/json;sv=v1,application/yaml", Some(MediaType::Yaml));
+        check("application/json;as=Table;v=v1;g=meta.k8s.io,application/yaml", Some(MediaType::Yaml));
+        check("application/json;as=Table;v=v1;g=meta.k8s.io", None);
+        check("text/html", None);
+    }
+
+    #[test]
+    fn the_router_wants_a_name() {
+        let check = |header: &str, streams: bool, expect: &str| {
+            let answer = check_routed(header, &PRODUCED, streams).map_err(|status| status.message);
+            assert_eq!(answer.err().unwrap_or_default(), expect, "{header}");
+        };
+        for good in ["", "*/*", " */*;q=0.1", "text/html, application/yaml;q=0", "application/json;as=Table;g=x"] {
+            check(good, false, "");
+        }
+        let refused = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
+                       application/vnd.kubernetes.protobuf";
+        for bad in ["*", "application/*", "text/html", "application", ","] {
+            check(bad, false, refused);
+        }
+        let streams = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+        check("text/html", true, &format!("{refused}, {streams}"));
     }
 }

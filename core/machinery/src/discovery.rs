@@ -8,29 +8,33 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest, Sha512};
-use triune_api::status::Status;
+use triune_api::{Value, status::Status};
 use triune_env::BoxFuture;
+use triune_schema::Facts;
 
 use crate::{
-    accept::{Clause, MediaType, accept_header, negotiate, wants_pretty},
+    accept::{Clause, MediaType, PRODUCED, accept_header, check_routed, negotiate, not_acceptable, wants_pretty},
     body::{Body, Response},
     context::Context,
     handler::{Handler, Request},
     resources::{Resources, ResourcesSnapshot},
     respond::{bytes_response, json_response, method_not_allowed, status_response, to_json, to_yaml},
+    verbs::messages::tree_in_protobuf,
 };
 
 mod documents;
 
 const AGGREGATED_JSON: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 const AGGREGATED_YAML: &str = "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const AGGREGATED_PROTOBUF: &str =
+    "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// Serves discovery of some registries.
 pub struct Discovery {
@@ -45,13 +49,39 @@ struct Documents {
     generations: Vec<u64>,
     /// By path, without a slash at the end.
     by_path: BTreeMap<String, Document>,
+    /// What messages are made by; without it there is no protobuf.
+    facts: Option<Arc<Facts>>,
 }
 
 /// What is served at a path.
 struct Document {
-    json: Bytes,
+    plain: Text,
     /// The roots have an aggregated form too, with its ETag in quotes.
-    aggregated: Option<(Bytes, HeaderValue)>,
+    aggregated: Option<(Text, HeaderValue)>,
+}
+
+/// A document in JSON, and in protobuf once somebody has asked for that.
+struct Text {
+    json: Bytes,
+    protobuf: OnceLock<Bytes>,
+}
+
+impl Text {
+    fn new(json: Bytes) -> Text {
+        Text { json, protobuf: OnceLock::new() }
+    }
+
+    fn tree(&self) -> Value {
+        serde_json::from_slice(&self.json).unwrap_or_default()
+    }
+
+    fn in_protobuf(&self, facts: &Arc<Facts>) -> Result<Bytes, Status> {
+        if let Some(bytes) = self.protobuf.get() {
+            return Ok(bytes.clone());
+        }
+        let bytes = Bytes::from(tree_in_protobuf(facts, &self.tree())?);
+        Ok(self.protobuf.get_or_init(|| bytes).clone())
+    }
 }
 
 impl Discovery {
@@ -84,6 +114,7 @@ impl Discovery {
         let documents = Arc::new(Documents {
             generations: snapshots.iter().map(|snapshot| snapshot.generation()).collect(),
             by_path: make_documents(&snapshots, &self.server_address),
+            facts: snapshots.iter().find_map(|snapshot| snapshot.facts()).cloned(),
         });
         self.current.store(Some(documents.clone()));
         documents
@@ -104,19 +135,44 @@ impl Discovery {
         if request.method() != http::Method::GET {
             return method_not_allowed(context, headers);
         }
-        let offers = [MediaType::Json, MediaType::Yaml];
-        if let Some((aggregated, etag)) = &document.aggregated
-            && let Some((media, Some(_))) =
-                negotiate(accept_header(headers), &offers, |clause, _| is_aggregated(clause))
-        {
-            return answer_aggregated(headers, aggregated, etag, media);
+        let accept = accept_header(headers);
+        let answer = match check_route(&context.info.path, accept) {
+            Ok(()) => document.answer(headers, &context.query, documents.facts.as_ref()),
+            Err(status) => Err(status),
+        };
+        answer.unwrap_or_else(|status| status_response(context, headers, &status))
+    }
+}
+
+/// The lists of groups and the single groups are asked for without the router that the other documents have in front.
+fn check_route(path: &str, accept: &str) -> Result<(), Status> {
+    match without_slash(path).strip_prefix("/apis") {
+        Some(rest) if rest.matches('/').count() < 2 => Ok(()),
+        _ => check_routed(accept, &PRODUCED, false),
+    }
+}
+
+impl Document {
+    fn answer(&self, headers: &HeaderMap, query: &str, facts: Option<&Arc<Facts>>) -> Result<Response, Status> {
+        let accept = accept_header(headers);
+        let offered = |clause: &Clause<'_>, media| {
+            clause.has_known_parameters(media, None) && (media != MediaType::Protobuf || facts.is_some())
+        };
+        if let Some((aggregated, etag)) = &self.aggregated {
+            let allows = |clause: &Clause<'_>, media| is_aggregated(clause) && offered(clause, media);
+            if let Some((media, Some(_))) = negotiate(accept, &MediaType::ALL, allows) {
+                return answer_aggregated(headers, aggregated, etag, media, facts);
+            }
         }
-        match negotiate(accept_header(headers), &offers, |clause, _| !clause.converts()) {
-            None => not_acceptable(context, headers),
-            Some((MediaType::Yaml, _)) => bytes_response(200, MediaType::Yaml.as_str(), as_yaml(&document.json)),
-            Some(_) if wants_pretty(headers, &context.query) => json_response(200, as_pretty(&document.json)),
-            Some(_) => json_response(200, document.json.clone()),
-        }
+        let allows = |clause: &Clause<'_>, media| !clause.converts() && offered(clause, media);
+        let (media, _) = negotiate(accept, &MediaType::ALL, allows).ok_or_else(not_acceptable)?;
+        let text = &self.plain;
+        Ok(match (media, facts) {
+            (MediaType::Protobuf, Some(facts)) => bytes_response(200, media.as_str(), text.in_protobuf(facts)?),
+            (MediaType::Yaml, _) => bytes_response(200, media.as_str(), to_yaml(&text.tree())),
+            _ if wants_pretty(headers, query) => json_response(200, to_json(&text.tree(), true)),
+            _ => json_response(200, text.json.clone()),
+        })
     }
 }
 
@@ -140,14 +196,14 @@ fn make_documents(snapshots: &[Arc<ResourcesSnapshot>], server_address: &str) ->
     let groups = documents::groups(snapshots);
     let mut by_path = documents::plain(&groups, server_address)
         .into_iter()
-        .map(|(path, json)| (path, Document { json, aggregated: None }))
+        .map(|(path, json)| (path, Document { plain: Text::new(json), aggregated: None }))
         .collect::<BTreeMap<String, Document>>();
     for root in ["/api", "/apis"] {
         let json = documents::aggregated(&groups, root == "/api");
         // The digits of a hash and two quotes are always a header value.
         let etag = HeaderValue::from_str(&format!("\"{}\"", etag_of(&json))).ok();
         if let (Some(document), Some(etag)) = (by_path.get_mut(root), etag) {
-            document.aggregated = Some((json, etag));
+            document.aggregated = Some((Text::new(json), etag));
         }
     }
     by_path
@@ -164,33 +220,27 @@ fn is_aggregated(clause: &Clause<'_>) -> bool {
         == [Some("apidiscovery.k8s.io"), Some("v2"), Some("APIGroupDiscoveryList")]
 }
 
-fn answer_aggregated(headers: &HeaderMap, json: &Bytes, etag: &HeaderValue, media: MediaType) -> Response {
-    let mut response = if headers.get(header::IF_NONE_MATCH) == Some(etag) {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = http::StatusCode::NOT_MODIFIED;
-        response
-    } else if media == MediaType::Yaml {
-        bytes_response(200, AGGREGATED_YAML, as_yaml(json))
-    } else {
-        bytes_response(200, AGGREGATED_JSON, json.clone())
+fn answer_aggregated(
+    headers: &HeaderMap,
+    text: &Text,
+    etag: &HeaderValue,
+    media: MediaType,
+    facts: Option<&Arc<Facts>>,
+) -> Result<Response, Status> {
+    let mut response = match (media, facts) {
+        _ if headers.get(header::IF_NONE_MATCH) == Some(etag) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = http::StatusCode::NOT_MODIFIED;
+            response
+        }
+        (MediaType::Protobuf, Some(facts)) => bytes_response(200, AGGREGATED_PROTOBUF, text.in_protobuf(facts)?),
+        (MediaType::Yaml, _) => bytes_response(200, AGGREGATED_YAML, to_yaml(&text.tree())),
+        _ => bytes_response(200, AGGREGATED_JSON, text.json.clone()),
     };
     response.headers_mut().insert(header::ETAG, etag.clone());
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
-    response
-}
-
-fn as_yaml(json: &Bytes) -> Vec<u8> {
-    serde_json::from_slice(json).map(|value| to_yaml(&value)).unwrap_or_default()
-}
-
-fn as_pretty(json: &Bytes) -> Vec<u8> {
-    serde_json::from_slice(json).map(|value| to_json(&value, true)).unwrap_or_default()
-}
-
-fn not_acceptable(context: &Context, headers: &HeaderMap) -> Response {
-    let accepted = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
-    status_response(context, headers, &Status::not_acceptable(accepted))
+    Ok(response)
 }
 
 #[cfg(test)]

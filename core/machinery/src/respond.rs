@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use triune_api::{Value, status::Status};
 
 use crate::{
-    accept::{MediaType, accept_header, negotiate, wants_pretty},
+    accept::{MediaType, accept_header, negotiate_plain, wants_pretty},
     body::{Body, Response},
     context::Context,
 };
@@ -36,24 +36,23 @@ pub fn text_response(code: u16, text: impl Into<String>) -> Response {
     response
 }
 
-/// A tree in the form the client accepts; JSON if it accepts none, since an error must not be hidden by its form.
-/// `query` is that of the request's URL.
-pub fn value_response(headers: &HeaderMap, query: &str, code: u16, value: &Value) -> Response {
-    let media = negotiate(accept_header(headers), &[MediaType::Json, MediaType::Yaml], |clause, _| !clause.converts());
-    match media.map_or(MediaType::Json, |(media, _)| media) {
-        MediaType::Yaml => bytes_response(code, MediaType::Yaml.as_str(), to_yaml(value)),
-        MediaType::Json | MediaType::Protobuf => json_response(code, to_json(value, wants_pretty(headers, query))),
-    }
-}
-
 /// An error answer, with `Retry-After` where the status names a time.
 pub fn status_response(context: &Context, headers: &HeaderMap, status: &Status) -> Response {
     status_answer(headers, &context.query, status)
 }
 
-/// An error answer outside of a context: filters before there is one.
+/// An error answer outside of a context: filters before there is one. JSON if the client accepts nothing that there is,
+/// since an error must not be hidden by its form. `query` is that of the request's URL.
 pub fn status_answer(headers: &HeaderMap, query: &str, status: &Status) -> Response {
-    let mut response = value_response(headers, query, status.code, &status.to_json());
+    let (code, value) = (status.code, status.to_json());
+    let mut response = match negotiate_plain(accept_header(headers)) {
+        Some(MediaType::Yaml) => bytes_response(code, MediaType::Yaml.as_str(), to_yaml(&value)),
+        Some(MediaType::Protobuf) => {
+            bytes_response(code, MediaType::Protobuf.as_str(), triune_schema::protobuf::status(&value))
+        }
+        Some(MediaType::Json) => json_response(code, to_json(&value, wants_pretty(headers, query))),
+        None => json_response(code, to_json(&value, true)),
+    };
     if status.retry_after_seconds() != 0 {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(status.retry_after_seconds()));
     }
@@ -90,28 +89,36 @@ pub fn to_yaml(value: &Value) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn check(accept: &'static str, query: &str, content_type: &str, body: &str) {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-        let mut response = value_response(&headers, query, 200, &json!({"a": [{"b": "1"}, "x\ny"], "c": {}}));
+        let mut response = status_answer(&headers, query, &Status::new(404, "NotFound", "it is\nnot there"));
         assert_eq!(response.headers()[header::CONTENT_TYPE], content_type);
         let Body::Chunks(chunks) = response.body_mut() else { panic!("a known body") };
-        assert_eq!(std::str::from_utf8(&chunks.pop_front().unwrap_or_default()), Ok(body));
+        assert_eq!(String::from_utf8_lossy(&chunks.pop_front().unwrap_or_default()), body);
     }
 
     #[test]
-    fn trees_come_in_the_accepted_form() {
-        let compact = "{\"a\":[{\"b\":\"1\"},\"x\\ny\"],\"c\":{}}\n";
+    fn errors_come_in_the_accepted_form() {
+        let compact = "{\"apiVersion\":\"v1\",\"code\":404,\"kind\":\"Status\",\"message\":\"it is\\nnot there\",\
+                       \"metadata\":{},\"reason\":\"NotFound\",\"status\":\"Failure\"}\n";
         check("application/json", "", "application/json", compact);
-        check("text/html", "", "application/json", compact);
-        check("application/json;as=Table;v=v1;g=meta.k8s.io", "", "application/json", compact);
-        let indented = "{\n  \"a\": [\n    {\n      \"b\": \"1\"\n    },\n    \"x\\ny\"\n  ],\n  \"c\": {}\n}";
+        check("application/json;stream=watch", "", "application/json", compact);
+        let indented = "{\n  \"apiVersion\": \"v1\",\n  \"code\": 404,\n  \"kind\": \"Status\",\n  \"message\": \
+                        \"it is\\nnot there\",\n  \"metadata\": {},\n  \"reason\": \"NotFound\",\n  \"status\": \"Failure\"\n}";
         check("application/json", "pretty=true", "application/json", indented);
-        check("application/yaml", "", "application/yaml", "a:\n- b: \"1\"\n- |-\n  x\n  y\nc: {}\n");
+        check("text/html", "", "application/json", indented);
+        check("application/json;as=Table;v=v1;g=meta.k8s.io", "", "application/json", indented);
+        let yaml = "apiVersion: v1\ncode: 404\nkind: Status\nmessage: |-\n  it is\n  not there\nmetadata: {}\nreason: NotFound\n\
+                    status: Failure\n";
+        check("application/yaml", "", "application/yaml", yaml);
+        let protobuf = "k8s\0\n\u{c}\n\u{2}v1\u{12}\u{6}Status\u{12}/\n\u{6}\n\0\u{12}\0\u{1a}\0\u{12}\u{7}Failure\u{1a}\u{f}it is\nnot there\
+                        \"\u{8}NotFound0\u{fffd}\u{3}\u{1a}\0\"\0";
+        for accept in ["application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf;stream=watch"] {
+            check(accept, "", "application/vnd.kubernetes.protobuf", protobuf);
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    respond::{json_response, method_not_allowed},
+    accept::{MediaType, accept_header, check_routed},
+    respond::{json_response, method_not_allowed, status_response},
     routes::{Routes, answer_with},
 };
 
@@ -69,10 +70,13 @@ impl VersionInfo {
 pub fn install_version(version: &VersionInfo, routes: &mut Routes) {
     let json = Bytes::from(version.to_json());
     let handler = answer_with(move |context, request| {
-        if request.method() == http::Method::GET {
-            json_response(200, json.clone())
-        } else {
-            method_not_allowed(context, request.headers())
+        let headers = request.headers();
+        if request.method() != http::Method::GET {
+            return method_not_allowed(context, headers);
+        }
+        match check_routed(accept_header(headers), &[MediaType::Json.as_str()], false) {
+            Ok(()) => json_response(200, json.clone()),
+            Err(status) => status_response(context, headers, &status),
         }
     });
     routes.handle_unlisted("/version/", handler.clone());

@@ -3,14 +3,16 @@
 //!
 //! Invariant W19: GET, LIST and WATCH show the same bytes of an object at a revision, minus type and list wrapper.
 
-use std::{borrow::Cow, collections::VecDeque};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use triune_api::{Value, meta, names::GroupVersionKind, status::Status};
-use triune_store::Revision;
+use triune_schema::TypeRef;
+use triune_store::{EncodingId, Entry, Revision};
 
 use super::{
+    messages::tree_in_protobuf,
     output::{IncludeObject, MetaVersion, Output, Shape},
     table,
 };
@@ -18,7 +20,7 @@ use crate::{
     accept::MediaType,
     body::{Body, Response},
     registry::{Resource, Strategy},
-    respond::{bytes_response, to_json, to_yaml},
+    respond::{bytes_response, status_answer, to_json, to_yaml},
 };
 
 /// Size of the chunks that small objects are gathered into.
@@ -34,6 +36,8 @@ pub struct View<'a> {
     pub strategy: &'a dyn Strategy,
     /// Wall time, for ages.
     pub now: jiff::Timestamp,
+    /// The type in the facts.
+    pub(super) schema: Option<&'a TypeRef>,
     type_prefix: Bytes,
 }
 
@@ -51,7 +55,13 @@ pub struct ListMeta {
 impl<'a> View<'a> {
     /// Shows objects of `resource`.
     pub fn new(resource: &'a Resource, now: jiff::Timestamp) -> View<'a> {
-        View { gvk: &resource.gvk, strategy: &*resource.strategy, now, type_prefix: meta::type_prefix(&resource.gvk) }
+        View {
+            gvk: &resource.gvk,
+            strategy: &*resource.strategy,
+            now,
+            schema: resource.schema.as_ref(),
+            type_prefix: meta::type_prefix(&resource.gvk),
+        }
     }
 
     /// The tree of a stored object in the version shown, with type and revision.
@@ -82,17 +92,18 @@ impl<'a> View<'a> {
         revision: Revision,
         body: &Bytes,
     ) -> Result<Response, Status> {
+        if let (MediaType::Protobuf, Some(facts)) = (output.media, &output.facts) {
+            if matches!(output.shape, Shape::PartialList(_)) {
+                return Err(self.no_list());
+            }
+            let object = self.object_in_protobuf(facts, output.shape, revision, body)?;
+            return Ok(bytes_response(code, MediaType::Protobuf.as_str(), object));
+        }
         let mut chunks = Chunks::new(body.len().min(CHUNK_BYTES) + 256);
         match output.shape {
             Shape::Object => chunks.object(&self.type_prefix, revision, &*self.body(body)?),
             Shape::Partial(version) => append_partial(chunks.room(body.len()), version, revision, body),
-            Shape::PartialList(_) => {
-                let text = format!(
-                    "you requested PartialObjectMetadataList, but the requested object is not a list ({})",
-                    self.go_type(&self.gvk.kind)
-                );
-                return Err(Status::new(406, "NotAcceptable", text));
-            }
+            Shape::PartialList(_) => return Err(self.no_list()),
             Shape::Table(version, include) => {
                 let list = ListMeta { revision, ..ListMeta::default() };
                 self.table(&mut chunks, version, include, &list, std::iter::once((revision, body)), true)?;
@@ -101,15 +112,23 @@ impl<'a> View<'a> {
         Ok(chunks.answer(code, output))
     }
 
-    /// The answer that shows a list.
-    pub fn list_answer<'b>(
+    /// The answer that shows a list. `encoding` names the form among those that entries keep.
+    pub async fn list_answer(
         &self,
         list_kind: &str,
         output: &Output,
+        encoding: Option<EncodingId>,
         list: &ListMeta,
-        items: impl Iterator<Item = (Revision, &'b Bytes)>,
+        entries: &[Arc<Entry>],
     ) -> Result<Response, Status> {
+        if matches!(output.shape, Shape::Partial(_)) {
+            return Err(self.no_single_object(list_kind));
+        }
+        if let (MediaType::Protobuf, Some(facts), Some(encoding)) = (output.media, &output.facts, encoding) {
+            return self.list_in_protobuf(facts, list_kind, output.shape, encoding, list, entries).await;
+        }
         let mut chunks = Chunks::new(4096);
+        let items = entries.iter().map(|entry| (entry.revision, &entry.body));
         match output.shape {
             Shape::Object => {
                 let gvk = GroupVersionKind { kind: list_kind.into(), ..self.gvk.clone() };
@@ -121,7 +140,7 @@ impl<'a> View<'a> {
                 }
                 chunks.room(2).extend_from_slice(b"]}");
             }
-            Shape::PartialList(version) => {
+            Shape::Partial(version) | Shape::PartialList(version) => {
                 let kind =
                     format!("{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"{}\",", version.api_version());
                 append_list_head(chunks.room(0), kind.as_bytes(), list);
@@ -130,13 +149,6 @@ impl<'a> View<'a> {
                     append_partial(chunks.room(metadata_end(body)), version, revision, body);
                 }
                 chunks.room(2).extend_from_slice(b"]}");
-            }
-            Shape::Partial(_) => {
-                let text = format!(
-                    "you requested PartialObjectMetadata, but the requested object is a list ({})",
-                    self.go_type(list_kind)
-                );
-                return Err(Status::new(406, "NotAcceptable", text));
             }
             Shape::Table(version, include) => self.table(&mut chunks, version, include, list, items, true)?,
         }
@@ -191,6 +203,18 @@ impl<'a> View<'a> {
         Ok(())
     }
 
+    fn no_list(&self) -> Status {
+        let found = self.go_type(&self.gvk.kind);
+        let text = format!("you requested PartialObjectMetadataList, but the requested object is not a list ({found})");
+        Status::new(406, "NotAcceptable", text)
+    }
+
+    fn no_single_object(&self, list_kind: &str) -> Status {
+        let found = self.go_type(list_kind);
+        let text = format!("you requested PartialObjectMetadata, but the requested object is a list ({found})");
+        Status::new(406, "NotAcceptable", text)
+    }
+
     /// As Go prints the type in errors: `*v1.Pod`.
     fn go_type(&self, kind: &str) -> String {
         format!("*{}.{kind}", self.gvk.version)
@@ -202,16 +226,26 @@ pub fn corrupt(error: triune_api::decode::DecodeError) -> Status {
     Status::internal(format!("unable to decode a stored object: {error}"))
 }
 
-/// The answer that shows a tree which is not stored as such, such as a `Scale`.
+/// The answer that shows a tree which is not stored as such, such as a `Scale`; a `Status` whatever type was asked for.
 pub fn value_answer(code: u16, output: &Output, value: &Value) -> Response {
+    let is_status = (meta::api_version(value), meta::kind(value)) == ("v1", "Status");
     let shown = match output.shape {
+        _ if is_status => Cow::Borrowed(value),
         Shape::Object => Cow::Borrowed(value),
         Shape::Partial(version) | Shape::PartialList(version) => Cow::Owned(partial(version, value)),
         Shape::Table(version, include) => Cow::Owned(table::of_value(version, include, value)),
     };
-    match output.media {
-        MediaType::Yaml => bytes_response(code, MediaType::Yaml.as_str(), to_yaml(&shown)),
-        _ => bytes_response(code, MediaType::Json.as_str(), to_json(&shown, output.pretty)),
+    tree_answer(code, output, &shown)
+}
+
+fn tree_answer(code: u16, output: &Output, tree: &Value) -> Response {
+    match (output.media, &output.facts) {
+        (MediaType::Yaml, _) => bytes_response(code, MediaType::Yaml.as_str(), to_yaml(tree)),
+        (MediaType::Protobuf, Some(facts)) => match tree_in_protobuf(facts, tree) {
+            Ok(object) => bytes_response(code, MediaType::Protobuf.as_str(), object),
+            Err(status) => status_answer(&HeaderMap::new(), "", &status),
+        },
+        _ => bytes_response(code, MediaType::Json.as_str(), to_json(tree, output.pretty)),
     }
 }
 
@@ -280,18 +314,18 @@ pub fn append_list_meta(out: &mut Vec<u8>, list: &ListMeta) {
 }
 
 /// Gathers small pieces into chunks.
-struct Chunks {
+pub(super) struct Chunks {
     done: VecDeque<Bytes>,
     current: Vec<u8>,
 }
 
 impl Chunks {
-    fn new(capacity: usize) -> Chunks {
+    pub(super) fn new(capacity: usize) -> Chunks {
         Chunks { done: VecDeque::new(), current: Vec::with_capacity(capacity) }
     }
 
     /// Where `length` bytes, more or less, are to be appended.
-    fn room(&mut self, length: usize) -> &mut Vec<u8> {
+    pub(super) fn room(&mut self, length: usize) -> &mut Vec<u8> {
         if self.current.len() + length > CHUNK_BYTES && !self.current.is_empty() {
             self.flush(CHUNK_BYTES.max(length + 256));
         }
@@ -321,6 +355,16 @@ impl Chunks {
         self.done.push_back(rest);
     }
 
+    /// Bytes that are there already: copied if they are few.
+    pub(super) fn bytes(&mut self, bytes: Bytes) {
+        if bytes.len() < PASSED_ON_BYTES_MIN {
+            self.room(bytes.len()).extend_from_slice(&bytes);
+        } else {
+            self.flush(CHUNK_BYTES);
+            self.done.push_back(bytes);
+        }
+    }
+
     fn finish(mut self) -> VecDeque<Bytes> {
         if !self.current.is_empty() {
             self.done.push_back(Bytes::from(self.current));
@@ -339,12 +383,17 @@ impl Chunks {
             };
         }
         self.room(1).push(b'\n');
+        self.plain_answer(code, MediaType::Json)
+    }
+
+    /// The answer, as it is.
+    pub(super) fn plain_answer(self, code: u16, media: MediaType) -> Response {
         let body = Body::Chunks(self.finish());
         let length = body.known_length().unwrap_or_default();
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MediaType::Json.as_str()));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media.as_str()));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         response
     }

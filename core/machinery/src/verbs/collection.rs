@@ -40,6 +40,6 @@ pub async fn delete_collection(scope: &Scope, body: RequestBody) -> Result<Respo
             delete::delete_object(scope, &options, stored, selected).await.map(|_| ())
         })
         .await?;
-    let shown = items.iter().map(|entry| (entry.revision, &entry.body));
-    scope.view().list_answer(&scope.resource.list_kind, &output, &list, shown)
+    let encoding = scope.encodings.number(&scope.resource.gvk, &output);
+    scope.view().list_answer(&scope.resource.list_kind, &output, encoding, &list, &items).await
 }

@@ -20,17 +20,16 @@ use triune_store::{
 };
 
 use super::{
+    answer::value_answer,
     create::body_of,
     options::{DeleteOptions, Propagation},
     scope::Scope,
     update::claim_changes,
 };
 use crate::{
-    accept::MediaType,
     body::Response,
     handler::{REQUEST_BODY_BYTES_MAX, RequestBody},
     registry::{DependentsPolicy, Strategy},
-    respond::{bytes_response, to_json, to_yaml},
 };
 
 /// How often a delete that lost a race is decided again.
@@ -77,10 +76,7 @@ pub async fn delete(scope: &Scope, body: RequestBody) -> Result<Response, Status
         return scope.view().object_answer(code, &output, deleted.revision, &deleted.body);
     }
     let success = status::success(&scope.group_resource(), &key.name, &deleted.uid);
-    Ok(match output.media {
-        MediaType::Yaml => bytes_response(code, MediaType::Yaml.as_str(), to_yaml(&success)),
-        _ => bytes_response(code, MediaType::Json.as_str(), to_json(&success, output.pretty)),
-    })
+    Ok(value_answer(code, &output, &success))
 }
 
 /// The options of a delete: from the body if there is one, else from the query.

@@ -10,15 +10,14 @@
 //! - [`scope`]: what one request is about
 //! - [`ownership`]: who owns which field
 //! - [`create`], [`update`], [`patch`], [`delete`], [`collection`]: writes
-//! - [`answer`], [`table`]: objects, lists and tables as bytes
+//! - [`answer`], [`table`], `messages`: objects, lists and tables as bytes, and as messages in protobuf
 //! - [`read`], [`watch`]: get, list, watch
 //! - [`scale`]: the scale subresource
 //!
 //! Invariants: stored bytes are passed on and decoded only for conversions, tables and indented answers; every write is a
 //! compare-and-set on the revision that was read; `dryRun=All` stores nothing.
 //!
-//! Deliberately absent: admission plugins, answers in protobuf:
-//! clients that accept it accept JSON too, which is passed on as it is stored.
+//! Deliberately absent: admission plugins.
 
 pub mod answer;
 pub mod collection;
@@ -26,6 +25,7 @@ pub mod create;
 pub mod delete;
 pub mod input;
 pub mod list_options;
+pub(crate) mod messages;
 pub mod metadata;
 pub mod options;
 pub mod output;
@@ -61,6 +61,7 @@ use self::{
     watch::Encodings,
 };
 use crate::{
+    accept::{PRODUCED, accept_header, check_routed},
     body::Response,
     context::Context,
     handler::{Handler, REQUEST_BODY_BYTES_MAX, Request, RequestBody},
@@ -74,13 +75,13 @@ pub struct ResourceHandler {
     resources: Arc<Resources>,
     store: Arc<Store>,
     delegate: Arc<dyn Handler>,
-    encodings: Encodings,
+    encodings: Arc<Encodings>,
 }
 
 impl ResourceHandler {
     /// `delegate` answers requests for resources that are not in the registry.
     pub fn new(resources: Arc<Resources>, store: Arc<Store>, delegate: Arc<dyn Handler>) -> Arc<ResourceHandler> {
-        Arc::new(ResourceHandler { resources, store, delegate, encodings: Encodings::default() })
+        Arc::new(ResourceHandler { resources, store, delegate, encodings: Arc::default() })
     }
 }
 
@@ -101,6 +102,7 @@ impl Handler for ResourceHandler {
                 resources,
                 resource,
                 store: self.store.clone(),
+                encodings: self.encodings.clone(),
             };
             let answer = self.serve(&scope, parts.method, parts.uri, body).await;
             answer.unwrap_or_else(|status| status_response(&scope.context, &scope.headers, &status))
@@ -126,6 +128,9 @@ impl ResourceHandler {
         if !info.subresource.is_empty() {
             let subresource = scope.resource.subresources.get(&info.subresource).ok_or_else(Status::page_not_found)?;
             check_verb(verb, &subresource.verbs)?;
+            if !matches!(subresource.serving, Serving::Custom(_)) {
+                check_accepted(scope)?;
+            }
             return match &subresource.serving {
                 Serving::Custom(custom) => serve_custom(scope, &**custom, method, uri, body).await,
                 Serving::Scale(paths) => Box::pin(serve_scale(scope, paths, verb, body)).await,
@@ -134,13 +139,14 @@ impl ResourceHandler {
         }
         check_verb(verb, &scope.resource.verbs)?;
         check_shape_of_path(scope)?;
+        check_accepted(scope)?;
         if let Some(custom) = &scope.resource.custom {
             return serve_custom(scope, &**custom, method, uri, body).await;
         }
         match verb {
             "get" => read::get(scope).await,
             "list" => Box::pin(read::list(scope)).await,
-            "watch" => Box::pin(watch::watch(scope, &self.encodings)).await,
+            "watch" => Box::pin(watch::watch(scope)).await,
             "create" => Box::pin(serve_create(scope, body)).await,
             "update" => Box::pin(serve_update(scope, scope.strategy(), body)).await,
             "patch" => Box::pin(serve_patch(scope, scope.strategy(), body)).await,
@@ -170,6 +176,15 @@ fn check_name_in_path(name: &str) -> Result<(), Status> {
         [] => Ok(()),
         problems => Err(Status::bad_request(format!("Name parameter invalid: {name:?}: {}", problems.join(";")))),
     }
+}
+
+/// Paths of built-in resources have a router in front, which refuses what no form of their answers matches.
+fn check_accepted(scope: &Scope) -> Result<(), Status> {
+    if scope.resource.schema.is_none() {
+        return Ok(());
+    }
+    let is_collection = matches!(scope.context.info.verb.as_str(), "list" | "watch");
+    check_routed(accept_header(&scope.headers), &PRODUCED, is_collection)
 }
 
 fn check_verb(verb: &str, verbs: &[String]) -> Result<(), Status> {

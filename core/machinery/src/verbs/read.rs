@@ -41,8 +41,8 @@ pub async fn list(scope: &Scope) -> Result<Response, Status> {
     let output = scope.output()?;
     let options = ListOptions::parse(&scope.query, false, scope.name())?;
     let (list, items) = list_items(scope, &options).await?;
-    let shown = items.iter().map(|entry| (entry.revision, &entry.body));
-    scope.view().list_answer(&scope.resource.list_kind, &output, &list, shown)
+    let encoding = scope.encodings.number(&scope.resource.gvk, &output);
+    scope.view().list_answer(&scope.resource.list_kind, &output, encoding, &list, &items).await
 }
 
 /// The objects of a collection, as asked.

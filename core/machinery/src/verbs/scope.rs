@@ -17,7 +17,8 @@ use super::{
     answer::View,
     input::{Expected, InputMedia, decode_other},
     options::{FieldValidation, Query},
-    output::Output,
+    output::{Known, Output},
+    watch::Encodings,
 };
 use crate::{
     authorization::{Attributes, Decision, forbidden},
@@ -40,6 +41,8 @@ pub struct Scope {
     pub resource: Arc<Resource>,
     /// Where its objects are.
     pub store: Arc<Store>,
+    /// Names of the encodings that are shared between requests.
+    pub encodings: Arc<Encodings>,
 }
 
 impl Scope {
@@ -80,7 +83,12 @@ impl Scope {
 
     /// The form of the answer.
     pub fn output(&self) -> Result<Output, Status> {
-        Output::negotiate(&self.headers, &self.context.query, &self.query)
+        Output::negotiate(&self.headers, &self.context.query, &self.query, self.known())
+    }
+
+    /// What is known of the types that the answer may show.
+    pub fn known(&self) -> Known<'_> {
+        Known { objects: self.resource.schema.is_some(), facts: self.resources.facts() }
     }
 
     /// In which form the body comes.

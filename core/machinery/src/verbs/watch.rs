@@ -1,4 +1,4 @@
-//! Watch: events as lines of JSON, encoded once for all watchers of a form (apiserver `pkg/endpoints/handlers/watch.go`).
+//! Watch: events as lines of JSON or in protobuf, encoded once for all watchers of a form (apiserver `pkg/endpoints/handlers/watch.go`).
 //!
 //! Invariants: events are sent in the order and with the revisions of the store (W7 to W11); a watch that cannot start at
 //! its revision says so in the stream (410), as clients expect; the end of the body is the end of the watch; a client that
@@ -15,8 +15,9 @@ use futures::{FutureExt, stream};
 use http::{HeaderValue, header};
 use triune_api::{Value, names::GroupVersionKind, status::Status};
 use triune_env::BoxFuture;
+use triune_schema::{Facts, protobuf};
 use triune_store::{
-    EncodingId, Revision, WatchItem, Watcher,
+    EncodingId, Entry, Revision, WatchItem, Watcher,
     types::{ReadError, WatchRequest},
 };
 
@@ -43,27 +44,27 @@ const BATCH_EVENTS_MAX: usize = 256;
 /// Events that are ready are sent together up to this size.
 const CHUNK_BYTES_MAX: usize = 64 * 1024;
 
-/// Numbers of the encodings of events that are shared between watchers: one for each type and form.
+/// Numbers of the encodings of objects and events that are shared between requests: one for each type and form.
 #[derive(Default)]
-pub struct Encodings(Mutex<BTreeMap<(GroupVersionKind, &'static str), u32>>);
+pub struct Encodings(Mutex<BTreeMap<(GroupVersionKind, MediaType, &'static str), u32>>);
 
 impl Encodings {
     /// The number of a form; None for tables, whose ages are those of the moment.
-    fn number(&self, gvk: &GroupVersionKind, shape: Shape) -> Option<EncodingId> {
-        let form = match shape {
+    pub fn number(&self, gvk: &GroupVersionKind, output: &Output) -> Option<EncodingId> {
+        let form = match output.shape {
             Shape::Object => "",
             Shape::Partial(version) | Shape::PartialList(version) => version.api_version(),
             Shape::Table(..) => return None,
         };
         let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let next = u32::try_from(numbers.len()).ok()?;
-        Some(EncodingId(*numbers.entry((gvk.clone(), form)).or_insert(next)))
+        Some(EncodingId(*numbers.entry((gvk.clone(), output.media, form)).or_insert(next)))
     }
 }
 
 /// Answers WATCH.
-pub async fn watch(scope: &Scope, encodings: &Encodings) -> Result<Response, Status> {
-    let output = Output::negotiate_watch(&scope.headers, &scope.query)?;
+pub async fn watch(scope: &Scope) -> Result<Response, Status> {
+    let output = Output::negotiate_watch(&scope.headers, &scope.query, scope.known())?;
     let options = ListOptions::parse(&scope.query, true, scope.name())?;
     let request = WatchRequest {
         selection: selection(scope, &options)?,
@@ -75,8 +76,8 @@ pub async fn watch(scope: &Scope, encodings: &Encodings) -> Result<Response, Sta
     let mut events = Events {
         context: scope.context.clone(),
         resource: scope.resource.clone(),
-        shape: output.shape,
-        encoding: encodings.number(&scope.resource.gvk, output.shape),
+        encoding: scope.encodings.number(&scope.resource.gvk, &output),
+        output,
         columns_sent: false,
         watcher: None,
         ready: VecDeque::new(),
@@ -89,9 +90,13 @@ pub async fn watch(scope: &Scope, encodings: &Encodings) -> Result<Response, Sta
         Err(error @ (ReadError::Compacted { .. } | ReadError::TooLarge { .. })) => events.fail(&error),
         Err(error) => return Err(scope.read_refused(error, "watch")),
     }
+    let content_type = match events.output.media {
+        MediaType::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        _ => MediaType::Json.as_str(),
+    };
     let chunks = stream::unfold(events, |mut events| async move { Some((events.next_chunk().await?, events)) });
     let mut response = Response::new(Body::stream(chunks));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MediaType::Json.as_str()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
 }
 
@@ -107,7 +112,7 @@ fn timeout(context: &Context, options: &ListOptions) -> Duration {
 struct Events {
     context: Arc<Context>,
     resource: Arc<Resource>,
-    shape: Shape,
+    output: Output,
     encoding: Option<EncodingId>,
     /// Whether a table has named its columns: only the first event does.
     columns_sent: bool,
@@ -166,11 +171,13 @@ impl Events {
         for item in items {
             match item {
                 WatchItem::Change { event_type, entry, revision: _, change } => {
+                    let line = || match (&self.output.facts, self.encoding) {
+                        (Some(facts), Some(encoding)) => self.message(facts, encoding, event_type.as_str(), &entry),
+                        _ => self.line(event_type.as_str(), entry.revision, &entry.body),
+                    };
                     let line = match self.encoding {
-                        Some(encoding) => change.encoded(encoding, event_type, || {
-                            self.line(event_type.as_str(), entry.revision, &entry.body)
-                        }),
-                        None => self.line(event_type.as_str(), entry.revision, &entry.body),
+                        Some(encoding) => change.encoded(encoding, event_type, line),
+                        None => line(),
                     };
                     self.ready.push_back(line);
                 }
@@ -189,18 +196,35 @@ impl Events {
         }
     }
 
-    /// One event: a line of JSON.
+    fn view(&self) -> View<'_> {
+        View::new(&self.resource, triune_api::time::from_system(self.context.env.clock.wall()))
+    }
+
+    /// One event in protobuf, from the message that lists of the same state show too.
+    fn message(&self, facts: &Arc<Facts>, encoding: EncodingId, event_type: &str, entry: &Entry) -> Bytes {
+        let message = self.view().event_in_protobuf(facts, self.output.shape, encoding, event_type, entry);
+        Bytes::from(message.unwrap_or_else(|status| self.error_line(&status)))
+    }
+
+    /// One event: a line of JSON, or a message behind its length.
     fn line(&self, event_type: &str, revision: Revision, body: &Bytes) -> Bytes {
-        let view = View::new(&self.resource, triune_api::time::from_system(self.context.env.clock.wall()));
-        let mut line = Vec::with_capacity(body.len() + 128);
-        line.extend_from_slice(b"{\"type\":\"");
-        line.extend_from_slice(event_type.as_bytes());
-        line.extend_from_slice(b"\",\"object\":");
-        match view.append_event_object(&mut line, self.shape, !self.columns_sent, revision, body) {
-            Ok(()) => line.extend_from_slice(b"}\n"),
-            Err(status) => line = error_line(&status),
-        }
-        Bytes::from(line)
+        let view = self.view();
+        let shape = self.output.shape;
+        let line = match &self.output.facts {
+            Some(facts) => view
+                .object_in_protobuf(facts, shape, revision, body)
+                .map(|object| protobuf::watch_event(event_type, &object)),
+            None => {
+                let mut line = Vec::with_capacity(body.len() + 128);
+                line.extend_from_slice(b"{\"type\":\"");
+                line.extend_from_slice(event_type.as_bytes());
+                line.extend_from_slice(b"\",\"object\":");
+                let appended = view.append_event_object(&mut line, shape, !self.columns_sent, revision, body);
+                line.extend_from_slice(b"}\n");
+                appended.map(|()| line)
+            }
+        };
+        Bytes::from(line.unwrap_or_else(|status| self.error_line(&status)))
     }
 
     /// The watch ends with an error event.
@@ -212,7 +236,7 @@ impl Events {
             ReadError::TooLarge { asked, current } => Status::too_large_resource_version(asked.0, current.0, 1),
             other => Status::internal(other),
         };
-        self.ready.push_back(Bytes::from(error_line(&status)));
+        self.ready.push_back(Bytes::from(self.error_line(&status)));
         self.watcher = None;
     }
 
@@ -235,11 +259,14 @@ impl Events {
         }
         Some(Bytes::from(chunk))
     }
-}
 
-fn error_line(status: &Status) -> Vec<u8> {
-    let event: Value = serde_json::json!({"type": "ERROR", "object": status.to_json()});
-    let mut line = event.to_string().into_bytes();
-    line.push(b'\n');
-    line
+    fn error_line(&self, status: &Status) -> Vec<u8> {
+        if self.output.media == MediaType::Protobuf {
+            return protobuf::watch_event("ERROR", &protobuf::status(&status.to_json()));
+        }
+        let event: Value = serde_json::json!({"type": "ERROR", "object": status.to_json()});
+        let mut line = event.to_string().into_bytes();
+        line.push(b'\n');
+        line
+    }
 }

@@ -178,7 +178,44 @@ async fn partial_objects() {
         .check(
             &format!("GET {THINGS}/a\naccept: application/vnd.kubernetes.protobuf"),
             Value::Null,
-            "406 NotAcceptable: only the following media types are accepted: application/json, application/yaml",
+            "406 NotAcceptable: only the following media types are accepted: application/json, application/yaml, \
+             application/vnd.kubernetes.protobuf",
         )
         .await;
+    let partial = "accept: application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+    world.check(&format!("GET {THINGS}/a\n{partial}"), Value::Null, shown).await;
+}
+
+#[tokio::test]
+async fn the_router_of_built_in_kinds_wants_a_named_form() {
+    let world = World::new().await;
+    let maps = "/api/v1/namespaces/n/configmaps";
+    let representations = "406 NotAcceptable: 406: Not Acceptable\n\nAvailable representations: application/json, \
+                           application/yaml, application/vnd.kubernetes.protobuf";
+    let streams = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+    let body = json!({"metadata": {"name": "a"}, "data": {"k": "v"}});
+    for (line, body, expect) in [
+        (format!("POST {maps}\naccept: text/html"), body.clone(), representations.to_string()),
+        (
+            format!("POST {maps}\naccept: application/vnd.kubernetes.protobuf"),
+            body,
+            "201 ConfigMap {data:{k:v},metadata:{generation:1,name:a}}".into(),
+        ),
+        (format!("GET {maps}/a\naccept: application/*"), Value::Null, representations.into()),
+        (format!("GET {maps}\naccept: text/html"), Value::Null, format!("{representations}{streams}")),
+        (format!("GET {maps}?watch=1\naccept: text/html"), Value::Null, format!("{representations}{streams}")),
+        (format!("GET {maps}\naccept: application/vnd.kubernetes.protobuf"), Value::Null, "200 ConfigMapList a".into()),
+        (
+            format!("GET {maps}/b\naccept: application/vnd.kubernetes.protobuf"),
+            Value::Null,
+            "404 NotFound: configmaps \"b\" not found".into(),
+        ),
+        (
+            format!("DELETE {maps}/a\naccept: application/vnd.kubernetes.protobuf"),
+            Value::Null,
+            "200 Status {details:{kind:configmaps,name:a},metadata:{},status:Success}".into(),
+        ),
+    ] {
+        world.check(&line, body, &expect).await;
+    }
 }

@@ -186,7 +186,11 @@ async fn what_cannot_be_watched() {
         .check(
             &format!("{}\naccept: text/html", watch("")),
             Value::Null,
-            "406 NotAcceptable: only the following media types are accepted: application/json;stream=watch",
+            "406 NotAcceptable: only the following media types are accepted: application/json, application/yaml, \
+             application/vnd.kubernetes.protobuf",
         )
         .await;
+    let (code, text) = world.ask(&format!("{}\naccept: application/yaml", watch("")), Value::Null).await;
+    let streams = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+    assert!(code == 406 && text.to_string().contains(streams), "{text}");
 }

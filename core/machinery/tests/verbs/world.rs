@@ -30,7 +30,10 @@ use triune_machinery::{
     respond::status_response,
     verbs::ResourceHandler,
 };
-use triune_schema::{Facts, protobuf::Envelope};
+use triune_schema::{
+    Facts,
+    protobuf::{Envelope, PREFIX},
+};
 use triune_store::{Store, StoreOptions};
 
 /// Everything a test needs.
@@ -388,7 +391,9 @@ impl World {
     pub async fn ask(&self, line: &str, body: Value) -> (u16, Value) {
         let (_, response) = self.send(line, &body).await;
         let (code, bytes) = read(response).await;
-        (code, serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes))))
+        let text = || json!(String::from_utf8_lossy(&bytes));
+        let read = if bytes.starts_with(PREFIX) { read_protobuf(&bytes) } else { serde_json::from_slice(&bytes).ok() };
+        (code, read.unwrap_or_else(text))
     }
 
     /// Sends a request and compares the answer.
@@ -418,6 +423,17 @@ fn protobuf(object: &Value) -> Vec<u8> {
     let gvk = GroupVersion::parse(&api_version).expect("a group version").with_kind(&kind);
     let message = facts().type_of(&gvk).map(|declared| declared.encode_protobuf(object));
     Envelope { api_version, kind, message: &message.unwrap_or_default() }.seal()
+}
+
+/// An answer in protobuf, as its JSON.
+fn read_protobuf(bytes: &[u8]) -> Option<Value> {
+    let envelope = Envelope::open(bytes).ok()?;
+    let gvk = GroupVersion::parse(&envelope.api_version)?.with_kind(&envelope.kind);
+    let declared = facts().type_of(&gvk)?;
+    let mut tree = declared.decode_protobuf(envelope.message).ok()?;
+    meta::set_type(&mut tree, &gvk);
+    declared.normalise(&mut tree);
+    Some(tree)
 }
 
 fn facts() -> Arc<Facts> {
