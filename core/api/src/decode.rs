@@ -1,11 +1,12 @@
 //! Request bodies to JSON trees: bounded, strict about what it reports, never panicking.
 //!
-//! JSON is here; `syntax` has the sentences about what is not JSON, `yaml` and `yaml_scalar` read YAML.
+//! JSON is here; `syntax` has the sentences about what is not JSON; `yaml_characters`, `yaml` and `yaml_scalar` read YAML.
 //! Depth is bounded by [`DEPTH_MAX`], so that every recursive function over a tree is safe; the size of the text is the
 //! caller's to bound. Duplicate keys are reported, the last one wins. Integers stay integers.
 
 mod syntax;
 mod yaml;
+mod yaml_characters;
 mod yaml_scalar;
 
 use std::{borrow::Cow, cell::RefCell, fmt};
@@ -81,13 +82,14 @@ pub fn yaml(text: &[u8]) -> Result<Value, DecodeError> {
 /// Reads one YAML document and reports duplicate keys. JSON is YAML, and clients often send it as such: it takes the
 /// short way.
 pub fn yaml_strict(text: &[u8]) -> Result<Decoded, DecodeError> {
+    let readable = yaml_characters::read(text)?;
     if text.trim_ascii_start().starts_with(b"{")
         && let Ok(decoded) = json_strict(text)
         && decoded.strict_errors.is_empty()
     {
         return Ok(decoded);
     }
-    yaml::decode(&String::from_utf8_lossy(text))
+    yaml::decode(readable)
 }
 
 /// `apiVersion` and `kind` of a body; "" where absent. The error is the sentence of the reference.
@@ -299,6 +301,19 @@ mod tests {
         assert!(json(deep(DEPTH_MAX).as_bytes()).is_ok());
         check(&deep(DEPTH_MAX + 1), "exceeded max depth of 512");
         assert!(json(b"1e999").unwrap_err().to_string().starts_with("number out of range"));
+    }
+
+    /// Also where the text would be JSON, in which such bytes are replaced.
+    #[test]
+    fn yaml_refuses_what_is_not_text() {
+        let check = |text: &[u8], expect: &str| {
+            assert_eq!(yaml(text).unwrap_err().to_string(), expect);
+            assert!(json(text).is_ok());
+        };
+        check(b"{\"a\":\"x\xff\"}", "yaml: invalid leading UTF-8 octet");
+        check(b"{\"a\":\"x\x7f\"}", "yaml: control characters are not allowed");
+        let marked = "\u{feff}a: \"\u{feff}\"";
+        assert_eq!(yaml(marked.as_bytes()).unwrap(), json!({"a": "\u{feff}"}));
     }
 
     #[test]
