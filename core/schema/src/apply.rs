@@ -75,7 +75,26 @@ pub trait Versions: Send + Sync {
     /// An object in another version. It may lack what a whole object has, and have nulls. None if it cannot be had.
     fn convert(&self, object: &Value, to_api_version: &str) -> Option<Value>;
     /// Fields that requests of this resource or subresource do not set, in a version.
-    fn reset_fields(&self, api_version: &str) -> Option<Arc<FieldSet>>;
+    fn reset_fields(&self, api_version: &str) -> Option<Arc<ResetFields>>;
+}
+
+/// Fields that requests of a resource or subresource do not set, whatever they say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResetFields {
+    /// These, and what is below them.
+    These(FieldSet),
+    /// All but these and what is below them. Paths name fields alone: what is in lists on the way is passed through.
+    AllBut(FieldSet),
+}
+
+impl ResetFields {
+    /// The paths of a set that requests do set.
+    fn leave<'a>(&self, set: Set<'a>) -> Set<'a> {
+        match self {
+            ResetFields::These(fields) => set.recursive_difference(fields),
+            ResetFields::AllBut(fields) => set.at_or_below(fields),
+        }
+    }
 }
 
 /// Keeps `managedFields` for the requests of one resource or subresource.

@@ -7,7 +7,7 @@
 use std::{cell::RefCell, sync::Arc};
 
 use triune_api::{Value, meta, names::GroupVersion, status::Status};
-use triune_schema::apply::{FieldManager, FieldSet, MergeSchema, Versions};
+use triune_schema::apply::{self, FieldManager, FieldSet, MergeSchema, Versions};
 
 use super::{input::Expected, options::WriteOptions, scope::Scope};
 use crate::registry::{ResetFields, Resource, Strategy};
@@ -135,11 +135,13 @@ impl Versions for Served<'_> {
         Some(object)
     }
 
-    fn reset_fields(&self, _: &str) -> Option<Arc<FieldSet>> {
-        match self.strategy.reset_fields() {
-            ResetFields::These(paths) => Some(Arc::new(FieldSet::from_paths(paths))),
-            ResetFields::None | ResetFields::AllBut(_) => None,
-        }
+    fn reset_fields(&self, _: &str) -> Option<Arc<apply::ResetFields>> {
+        let reset = match self.strategy.reset_fields() {
+            ResetFields::None => return None,
+            ResetFields::These(paths) => apply::ResetFields::These(FieldSet::from_paths(paths)),
+            ResetFields::AllBut(paths) => apply::ResetFields::AllBut(FieldSet::from_paths(paths)),
+        };
+        Some(Arc::new(reset))
     }
 }
 

@@ -5,6 +5,7 @@ use std::iter::Peekable;
 use serde_json::{Map, Value};
 
 use super::{
+    ResetFields,
     element::{PathElement, same},
     schema::{At, Form, ListOf, MapType},
     set::Set,
@@ -20,13 +21,13 @@ pub(super) struct Changes<'a> {
 }
 
 impl<'a> Changes<'a> {
-    /// Without some fields and what is below them.
-    pub(super) fn without(self, fields: Option<&Set<'_>>) -> Changes<'a> {
-        let Some(fields) = fields else { return self };
+    /// Those of fields that requests do set.
+    pub(super) fn without(self, reset: Option<&ResetFields>) -> Changes<'a> {
+        let Some(reset) = reset else { return self };
         Changes {
-            removed: self.removed.recursive_difference(fields),
-            modified: self.modified.recursive_difference(fields),
-            added: self.added.recursive_difference(fields),
+            removed: reset.leave(self.removed),
+            modified: reset.leave(self.modified),
+            added: reset.leave(self.added),
         }
     }
 

@@ -204,6 +204,24 @@ impl<'a> Set<'a> {
         self
     }
 
+    /// Paths that are in the other set, which has names of fields alone, or below one of its paths. Items of lists and
+    /// keys of maps on the way are passed through.
+    #[must_use]
+    pub(super) fn at_or_below(mut self, fields: &Set<'_>) -> Set<'a> {
+        self.nodes.retain_mut(|node| {
+            let below = match (&node.element, fields.find(&node.element)) {
+                (PathElement::Field(_), Ok(at)) if fields.nodes[at].member => return true,
+                (PathElement::Field(_), Ok(at)) => &fields.nodes[at].children,
+                (PathElement::Field(_), Err(_)) => return false,
+                _ => fields,
+            };
+            node.member = false;
+            node.children = std::mem::take(&mut node.children).at_or_below(below);
+            !node.children.is_empty()
+        });
+        self
+    }
+
     /// Paths that lead to no other path of the set.
     #[must_use]
     pub fn leaves(mut self) -> Set<'a> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use triune_api::meta;
 
-use super::{ApplyError, FieldManager, FieldSet, MergeSchema, Set, Versions};
+use super::{ApplyError, FieldManager, MergeSchema, ResetFields, Set, Versions};
 use crate::testing::built_in;
 
 /// JSON, where quotes around names and plain words may be left out: `{a: b, c: [1, d]}`.
@@ -55,7 +55,7 @@ fn paths(set: &Set<'_>) -> Vec<String> {
 struct OneVersion {
     schema: MergeSchema,
     api_version: String,
-    reset: Option<Arc<FieldSet>>,
+    reset: Option<Arc<ResetFields>>,
 }
 
 impl OneVersion {
@@ -71,7 +71,7 @@ impl Versions for OneVersion {
     fn convert(&self, _: &Value, _: &str) -> Option<Value> {
         None
     }
-    fn reset_fields(&self, _: &str) -> Option<Arc<FieldSet>> {
+    fn reset_fields(&self, _: &str) -> Option<Arc<ResetFields>> {
         self.reset.clone()
     }
 }

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    Versions,
+    ResetFields, Versions,
     compare::{Changes, compare},
     conflict::{ApplyError, Conflict},
     element::same,
@@ -25,7 +25,7 @@ pub(super) struct Updater<'a> {
     pub(super) api_version: &'a str,
     pub(super) schema: &'a MergeSchema,
     /// Fields of this version that requests do not set.
-    pub(super) reset: Option<Arc<FieldSet>>,
+    pub(super) reset: Option<Arc<ResetFields>>,
 }
 
 /// An object in some version: the one at hand, or one that was converted.
@@ -167,7 +167,7 @@ impl<'a> Updater<'a> {
             .map_err(|errors| ApplyError::failed(format!("failed to merge config: {errors}")))?;
         let mut set = field_set(self.schema.root(), applied);
         if let Some(reset) = &self.reset {
-            set = set.recursive_difference(reset);
+            set = reset.leave(set);
         }
         let mut entry = Entry::new(identity, set, None);
         let at = entries.iter().position(|entry| entry.is_of(identity));

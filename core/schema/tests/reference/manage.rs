@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use triune_api::meta;
 use triune_schema::{
     TypeRef,
-    apply::{ApplyError, FieldManager, FieldSet, MergeSchema, Versions},
+    apply::{ApplyError, FieldManager, MergeSchema, ResetFields, Versions},
 };
 
 use super::{
@@ -36,7 +36,7 @@ impl Versions for OneVersion {
     fn convert(&self, _: &Value, _: &str) -> Option<Value> {
         None
     }
-    fn reset_fields(&self, _: &str) -> Option<Arc<FieldSet>> {
+    fn reset_fields(&self, _: &str) -> Option<Arc<ResetFields>> {
         None
     }
 }

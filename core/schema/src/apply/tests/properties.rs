@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use triune_api::meta;
 
 use crate::apply::{
-    FieldManager, FieldSet, MergeSchema, Set, Versions, compare::compare, element::same, merge, validate,
+    FieldManager, MergeSchema, ResetFields, Set, Versions, compare::compare, element::same, merge, validate,
 };
 
 struct Deduced;
@@ -19,7 +19,7 @@ impl Versions for Deduced {
     fn convert(&self, _: &Value, _: &str) -> Option<Value> {
         None
     }
-    fn reset_fields(&self, _: &str) -> Option<Arc<FieldSet>> {
+    fn reset_fields(&self, _: &str) -> Option<Arc<ResetFields>> {
         None
     }
 }

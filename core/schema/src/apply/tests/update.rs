@@ -1,10 +1,12 @@
 //! Creates and updates: who owns what, whose entries are kept, which are put together.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use triune_api::meta;
 
 use super::{Session, tree};
-use crate::apply::{check_managed_fields, keep_times_if_unchanged};
+use crate::apply::{ResetFields, Set, check_managed_fields, keep_times_if_unchanged};
 
 #[test]
 fn updates_own_what_they_change() {
@@ -33,6 +35,26 @@ fn structs_that_are_always_there_are_nobodys() {
             r#".spec.containers[name="c"].name .spec.containers[name="c"].resources "#,
             r#".spec.containers[name="c"].securityContext .spec.securityContext.runAsUser"#
         )]);
+}
+
+/// Some subresources set a few fields alone, also within the items of lists.
+#[test]
+fn what_a_subresource_does_not_set_is_nobodys() {
+    let pod = |labels: &str, image: &str, cpu: &str| {
+        let container = format!("{{name: c, image: {image}, resources: {{limits: {{cpu: {cpu}}}}}}}");
+        format!("{{metadata: {{labels: {labels}}}, spec: {{containers: [{container}]}}}}")
+    };
+    let mut session = Session::new("v1", "Pod");
+    session.update("a", &pod("{}", "i", "1"));
+    let resized: &[&[&str]] = &[&["spec", "containers", "resources"], &["status"]];
+    session.versions.reset = Some(Arc::new(ResetFields::AllBut(Set::from_paths(resized))));
+    session.subresource = "resize";
+    let item = r#".spec.containers[name="c"]"#;
+    let first = format!("a Update 01: {item} {item}.image {item}.name {item}.resources {item}.resources.limits");
+    let expect = r#"b/resize Update 02: .spec.containers[name="c"].resources.limits.cpu"#;
+    session.update("b", &pod("{l: m}", "j", "2")).owned(&[&first, expect]);
+    session.versions.reset = Some(Arc::new(ResetFields::AllBut(Set::from_paths(&[&["spec", "ephemeralContainers"]]))));
+    session.update("c", &pod("{l: n}", "k", "3")).owned(&[&first, expect]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use triune_api::meta;
 use super::{ApplyError, paths, tree};
 use crate::{
     TypeRef,
-    apply::{FieldManager, FieldSet, MergeSchema, Set, Versions},
+    apply::{FieldManager, MergeSchema, ResetFields, Set, Versions},
     facts::Facts,
     testing::built_in,
 };
@@ -29,8 +29,8 @@ impl Versions for Renamed {
         object["apiVersion"] = to.into();
         Some(object)
     }
-    fn reset_fields(&self, api_version: &str) -> Option<Arc<FieldSet>> {
-        (api_version == "g/v1").then(|| Arc::new(Set::from_paths(&[&["status"]])))
+    fn reset_fields(&self, api_version: &str) -> Option<Arc<ResetFields>> {
+        (api_version == "g/v1").then(|| Arc::new(ResetFields::These(Set::from_paths(&[&["status"]]))))
     }
 }
 
@@ -114,7 +114,7 @@ impl Versions for Release {
     fn convert(&self, _: &Value, _: &str) -> Option<Value> {
         None
     }
-    fn reset_fields(&self, _: &str) -> Option<Arc<FieldSet>> {
+    fn reset_fields(&self, _: &str) -> Option<Arc<ResetFields>> {
         None
     }
 }
