@@ -81,6 +81,10 @@ impl FieldError {
     pub fn invalid(field: &str, value: &Value, detail: impl Into<String>) -> FieldError {
         FieldError::new(FieldErrorKind::Invalid, field, Some(print_value(value)), detail)
     }
+    /// `field: Invalid value: detail`, of a value that is not shown
+    pub fn invalid_omitted(field: &str, detail: impl Into<String>) -> FieldError {
+        FieldError::new(FieldErrorKind::Invalid, field, None, detail)
+    }
     /// `field: Unsupported value: value: supported values: "a", "b"`, in the order given
     pub fn not_supported(field: &str, value: &Value, supported: &[&str]) -> FieldError {
         let quoted: Vec<String> = supported.iter().map(|text| format!("{text:?}")).collect();
@@ -148,6 +152,7 @@ mod tests {
         check(FieldError::required("a", "give one"), "a: Required value: give one");
         check(FieldError::invalid("a", &json!("x\ny"), "bad"), r#"a: Invalid value: "x\ny": bad"#);
         check(FieldError::invalid("a", &json!(3), "bad"), "a: Invalid value: 3: bad");
+        check(FieldError::invalid_omitted("a", "bad"), "a: Invalid value: bad");
         check(
             FieldError::not_supported("a", &json!("x"), &["b", "a"]),
             r#"a: Unsupported value: "x": supported values: "b", "a""#,

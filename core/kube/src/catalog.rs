@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use base64::Engine as _;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use triune_api::names::{GroupResource, GroupVersion, GroupVersionKind};
 use triune_machinery::registry::{Resource, ScalePaths, Serving, Subresource};
@@ -169,6 +170,13 @@ impl Row {
     fn resource(&self, facts: &Arc<Facts>, settings: &Arc<Settings>, status: bool) -> Resource {
         let (storage, stored_gvk) = self.storage();
         let kind = kinds::of(&self.group_version, self.resource);
+        let schema = facts.type_of(&self.gvk);
+        let mut empty = json!({"status": {}});
+        if let Some(schema) = &schema {
+            schema.normalise(&mut empty);
+        }
+        let flags = Flags { status, ..self.flags.clone() };
+        let strategy = MainStrategy::new(kind, flags, settings.clone(), empty["status"].take());
         Resource {
             gvk: self.gvk.clone(),
             list_kind: format!("{}List", self.gvk.kind),
@@ -180,8 +188,8 @@ impl Row {
             verbs: self.verbs.clone(),
             storage,
             storage_version_hash: stored_gvk.as_ref().map(storage_version_hash).unwrap_or_default(),
-            schema: facts.type_of(&self.gvk),
-            strategy: Arc::new(MainStrategy::new(kind, Flags { status, ..self.flags.clone() }, settings.clone())),
+            schema,
+            strategy: Arc::new(strategy),
             subresources: BTreeMap::new(),
             custom: kinds::never_stored(&self.gvk),
         }

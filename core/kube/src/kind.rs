@@ -12,7 +12,6 @@ use crate::{
     table::{self, TableColumn},
     tree,
 };
-use serde_json::json;
 use triune_api::{Value, field::FieldError, names::ObjectKey, status::Status};
 use triune_machinery::{
     context::Context,
@@ -46,6 +45,8 @@ pub struct Kind {
     pub validate_finalize: fn(&Value, &Value, &mut Vec<FieldError>),
     /// Whether the functions above check the closed sets of the type, see [`Strategy::validates_closed_sets`].
     pub closed_sets: bool,
+    /// What is wrong with a change of the status (old, new), by the time and the user of the request.
+    pub validate_status_now: fn(&Context, &Value, &Value, &mut Vec<FieldError>),
     /// What is wrong with the name, besides the rule among the flags.
     pub validate_name: Option<fn(&str) -> Vec<String>>,
     /// Warning on every request.
@@ -74,6 +75,10 @@ pub struct Kind {
     pub selectable_elsewhere: &'static [Selectable],
     /// Columns and cells.
     pub table: &'static [TableColumn],
+    /// The conditions of an object's row in a table.
+    pub row_conditions: fn(&Value) -> Vec<Value>,
+    /// Which object of a list its table marks as the default.
+    pub default_of: Option<fn(&[Value]) -> Option<&Value>>,
     /// From the served version to the storage version.
     pub to_storage: Option<fn(Value) -> Value>,
     /// From the storage version to the served version.
@@ -110,6 +115,7 @@ impl Kind {
         validate_status: |_, _, _| {},
         validate_finalize: |_, _, _| {},
         closed_sets: false,
+        validate_status_now: |_, _, _, _| {},
         validate_name: None,
         deprecation: None,
         warnings: |_, _| Vec::new(),
@@ -124,6 +130,8 @@ impl Kind {
         selectable: &[],
         selectable_elsewhere: &[],
         table: table::NAME_AND_AGE,
+        row_conditions: |_| Vec::new(),
+        default_of: None,
         to_storage: None,
         from_storage: None,
         resets_spec: false,
@@ -184,13 +192,15 @@ pub struct MainStrategy {
     flags: Flags,
     settings: Arc<Settings>,
     selectable_paths: Vec<Cow<'static, str>>,
+    /// What a status is that nobody wrote, in normal form.
+    empty_status: Value,
 }
 
 impl MainStrategy {
-    /// Of a kind with its flags.
-    pub fn new(kind: &'static Kind, flags: Flags, settings: Arc<Settings>) -> MainStrategy {
+    /// Of a kind with its flags and the status of an object that has none yet.
+    pub fn new(kind: &'static Kind, flags: Flags, settings: Arc<Settings>, empty_status: Value) -> MainStrategy {
         let selectable_paths = kind.selectable.iter().map(|field| field.path.into()).collect();
-        MainStrategy { kind, flags, settings, selectable_paths }
+        MainStrategy { kind, flags, settings, selectable_paths, empty_status }
     }
 }
 
@@ -235,7 +245,7 @@ impl Strategy for MainStrategy {
 
     fn prepare_for_create(&self, context: &Context, object: &mut Value) {
         if self.flags.status && !self.kind.creates_with_status {
-            tree::set(object, "status", json!({}));
+            tree::set(object, "status", self.empty_status.clone());
         }
         (self.kind.defaults)(object);
         (self.kind.create)(context, &self.settings, object);
@@ -345,6 +355,18 @@ impl Strategy for MainStrategy {
         table::cells(self.kind.table, object, now)
     }
 
+    fn row_conditions(&self, object: &Value) -> Vec<Value> {
+        (self.kind.row_conditions)(object)
+    }
+
+    fn marks_default(&self) -> bool {
+        self.kind.default_of.is_some()
+    }
+
+    fn default_of<'a>(&self, objects: &'a [Value]) -> Option<&'a Value> {
+        self.kind.default_of.and_then(|choose| choose(objects))
+    }
+
     fn served_to_storage(&self) -> Option<fn(Value) -> Value> {
         self.kind.to_storage
     }
@@ -392,9 +414,10 @@ impl Strategy for StatusStrategy {
         (self.kind.update_status)(context, old, new);
     }
 
-    fn validate_update(&self, _: &Context, old: &Value, new: &Value) -> Vec<FieldError> {
+    fn validate_update(&self, context: &Context, old: &Value, new: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
         (self.kind.validate_status)(old, new, &mut errors);
+        (self.kind.validate_status_now)(context, old, new, &mut errors);
         errors
     }
 

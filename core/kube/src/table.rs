@@ -18,6 +18,7 @@ pub struct TableColumn {
     priority: i32,
     description: &'static str,
     cell: Cell,
+    has_heading: bool,
 }
 
 /// Where a cell comes from.
@@ -52,6 +53,7 @@ pub const NAME: TableColumn = TableColumn {
     priority: 0,
     description: "Name of the object, unique within its namespace.",
     cell: Cell::Name,
+    has_heading: true,
 };
 
 /// The age column.
@@ -62,10 +64,11 @@ pub const AGE: TableColumn = TableColumn {
     priority: 0,
     description: "Time since the object was created.",
     cell: Cell::Age,
+    has_heading: true,
 };
 
 const fn column(name: &'static str, kind: &'static str, cell: Cell, description: &'static str) -> TableColumn {
-    TableColumn { name, kind, format: "", priority: 0, description, cell }
+    TableColumn { name, kind, format: "", priority: 0, description, cell, has_heading: true }
 }
 
 /// A text taken from a field.
@@ -121,6 +124,12 @@ impl TableColumn {
         self
     }
 
+    /// A cell that no column stands over, where the reference forgot it.
+    pub const fn without_heading(mut self) -> TableColumn {
+        self.has_heading = false;
+        self
+    }
+
     fn cell(&self, object: &Value, now: jiff::Timestamp) -> Value {
         match self.cell {
             Cell::Name => json!(tree::name(object)),
@@ -144,7 +153,7 @@ pub fn columns(table: &[TableColumn]) -> Vec<Column> {
         description: Cow::Borrowed(column.description),
         priority: column.priority,
     };
-    table.iter().map(column).collect()
+    table.iter().filter(|column| column.has_heading).map(column).collect()
 }
 
 /// One cell a column.

@@ -82,6 +82,20 @@ pub fn is_unset(value: Option<&Value>) -> bool {
     }
 }
 
+/// A tree without what Go leaves out where fields may be empty: null, "", 0, false and empty lists in objects. Two trees
+/// that the reference calls semantically equal come out equal.
+pub fn unset_removed(tree: &Value) -> Value {
+    let is_empty = |value: &Value| is_unset(Some(value)) || value.as_array().is_some_and(Vec::is_empty);
+    match tree {
+        Value::Array(items) => items.iter().map(unset_removed).collect(),
+        Value::Object(map) => {
+            let fields = map.iter().map(|(key, value)| (key.clone(), unset_removed(value)));
+            Value::Object(fields.filter(|(_, value)| !is_empty(value)).collect())
+        }
+        other => other.clone(),
+    }
+}
+
 /// Sets a field that is absent or null (a pointer in Go).
 pub fn fill(tree: &mut Value, key: &str, default: impl Into<Value>) {
     if let Some(map) = tree.as_object_mut()
@@ -143,6 +157,12 @@ mod tests {
         fill_unset(&mut tree, "zero", 2);
         fill_unset(&mut tree, "empty", "x");
         assert_eq!(tree, json!({"zero": 2, "null": 1, "set": 7, "empty": "x", "absent": 1}));
+    }
+
+    #[test]
+    fn removes_what_is_unset() {
+        let tree = json!({"a": 0, "b": [{"c": null, "d": 1}, 0], "e": [], "f": {}, "g": false, "h": ""});
+        assert_eq!(unset_removed(&tree), json!({"b": [{"d": 1}, 0], "f": {}}));
     }
 
     #[test]

@@ -84,7 +84,9 @@ fn every_table_has_a_cell_a_column() -> Result<(), Box<dyn std::error::Error>> {
     for resource in triune_kube::resources(&triune_kube::facts()?)? {
         let columns = resource.strategy.columns();
         let cells = resource.strategy.cells(&object, now);
-        assert_eq!(columns.len(), cells.len(), "{}", resource.name);
+        // The reference has a cell for the age of an address, and no column for it.
+        let without_heading = usize::from(resource.name == "ipaddresses");
+        assert_eq!(columns.len() + without_heading, cells.len(), "{}", resource.name);
         for (column, cell) in columns.iter().zip(&cells) {
             match &*column.name {
                 "Name" => assert_eq!(cell, "a", "{}", resource.name),

@@ -195,3 +195,45 @@ fn pods_and_workloads() -> Result<(), Box<dyn Error>> {
     assert!(agree > 740, "{agree}");
     Ok(())
 }
+
+#[test]
+fn admission_webhooks() -> Result<(), Box<dyn Error>> {
+    let agree = check(include_str!("validation/webhooks.golden"))?;
+    assert!(agree > 50, "{agree}");
+    Ok(())
+}
+
+#[test]
+fn admission_policies() -> Result<(), Box<dyn Error>> {
+    let agree = check(include_str!("validation/policies.golden"))?;
+    assert!(agree > 50, "{agree}");
+    Ok(())
+}
+
+#[test]
+fn certificates() -> Result<(), Box<dyn Error>> {
+    let agree = check(include_str!("validation/certificates.golden"))?;
+    assert!(agree > 50, "{agree}");
+    Ok(())
+}
+
+#[test]
+fn flow_control() -> Result<(), Box<dyn Error>> {
+    let agree = check(include_str!("validation/flow_control.golden"))?;
+    assert!(agree > 40, "{agree}");
+    Ok(())
+}
+
+#[test]
+fn api_services_and_migrations() -> Result<(), Box<dyn Error>> {
+    let agree = check(include_str!("validation/extension.golden"))?;
+    assert!(agree > 20, "{agree}");
+    Ok(())
+}
+
+#[test]
+fn devices() -> Result<(), Box<dyn Error>> {
+    let agree = check(include_str!("validation/devices.golden"))?;
+    assert!(agree > 100, "{agree}");
+    Ok(())
+}

@@ -294,6 +294,18 @@ pub trait Strategy: Send + Sync + 'static {
     fn columns(&self) -> Vec<Column>;
     /// The cells of one object. `now` is wall time, for ages.
     fn cells(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value>;
+    /// The conditions of an object's row, such as that the object has done its work.
+    fn row_conditions(&self, _object: &Value) -> Vec<Value> {
+        Vec::new()
+    }
+    /// Whether tables of lists mark one object as the default, see [`Strategy::default_of`].
+    fn marks_default(&self) -> bool {
+        false
+    }
+    /// The object of a list that is marked as the default.
+    fn default_of<'a>(&self, _objects: &'a [Value]) -> Option<&'a Value> {
+        None
+    }
     /// Whether items of lists carry `apiVersion` and `kind`: those of custom resources do.
     fn list_items_carry_type(&self) -> bool {
         false

@@ -9,4 +9,4 @@ pub mod objects;
 pub mod policy;
 
 pub use ensure::{BootstrapError, ensure_bootstrap};
-pub use objects::{BootstrapDataError, BootstrapOptions, bootstrap_objects};
+pub use objects::{BootstrapDataError, BootstrapOptions, bootstrap_objects, mandatory_flow_control};

@@ -205,6 +205,18 @@ pub fn server_identity(hostname: &str) -> String {
     text
 }
 
+/// The spec of a `level` or `schema` that may not be changed, without what is unset; None of all others.
+pub fn mandatory_flow_control(kind: &str, name: &str) -> Option<Value> {
+    let is_mandatory = matches!(name, "exempt" | "catch-all");
+    let lines = FLOW_CONTROL.lines().filter(|_| is_mandatory);
+    let mut specs = lines.filter_map(|line| match line.split('\t').collect::<Vec<_>>()[..] {
+        [line_kind, line_name, spec] if line_kind == kind && line_name == name => Some(spec),
+        _ => None,
+    });
+    let spec: Value = serde_json::from_str(specs.next()?).ok()?;
+    Some(crate::tree::unset_removed(&spec))
+}
+
 fn flow_control(options: &BootstrapOptions) -> Result<Vec<Value>, BootstrapDataError> {
     let lines = FLOW_CONTROL.lines().enumerate().filter(|(_, line)| !line.starts_with('#'));
     lines

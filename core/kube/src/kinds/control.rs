@@ -1,92 +1,20 @@
-//! What extends or rules the API server itself: admission, flow control, certificates, migrations.
+//! What extends or rules the API server itself: API services and migrations of stored objects.
 
 use serde_json::json;
-use triune_api::{Value, field::FieldError, time};
-use triune_machinery::{
-    context::Context,
-    registry::{Column, ResetFields, Strategy},
+use triune_api::{
+    Value,
+    field::FieldError,
+    validation::{dns_1035_label, dns_subdomain, path_segment_name},
 };
 
-use super::validation;
+use super::{
+    conditions::{conditions, shown},
+    validation::each_message,
+};
 use crate::{
-    kind::{Kind, Selectable},
-    table,
-    tables::{cluster, extensions},
-    tree::{self, child, copy_field, fill, fill_unset, set},
-};
-
-/// `admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration`.
-pub static VALIDATING_WEBHOOKS: Kind = Kind {
-    defaults: |object| {
-        for webhook in tree::items_mut(object, "/webhooks") {
-            webhook_defaults(webhook);
-        }
-    },
-    validate: validate_webhooks,
-    table: extensions::WEBHOOKS,
-    ..Kind::GENERIC
-};
-
-/// `admissionregistration.k8s.io/v1 MutatingWebhookConfiguration`.
-pub static MUTATING_WEBHOOKS: Kind = Kind {
-    defaults: |object| {
-        for webhook in tree::items_mut(object, "/webhooks") {
-            webhook_defaults(webhook);
-            fill(webhook, "reinvocationPolicy", "Never");
-        }
-    },
-    validate: validate_webhooks,
-    table: extensions::WEBHOOKS,
-    ..Kind::GENERIC
-};
-
-/// `admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy`.
-pub static VALIDATING_ADMISSION_POLICIES: Kind =
-    Kind { defaults: policy_defaults, table: extensions::VALIDATING_ADMISSION_POLICIES, ..Kind::GENERIC };
-
-/// `admissionregistration.k8s.io/v1 MutatingAdmissionPolicy`.
-pub static MUTATING_ADMISSION_POLICIES: Kind =
-    Kind { defaults: policy_defaults, table: extensions::MUTATING_ADMISSION_POLICIES, ..Kind::GENERIC };
-
-/// Bindings of both kinds of policies.
-pub static ADMISSION_POLICY_BINDINGS: Kind = Kind {
-    defaults: |object| match_resources(object, "/spec/matchResources"),
-    validate: |object, errors| validation::required(object, "/spec/policyName", "spec.policyName", errors),
-    table: extensions::ADMISSION_POLICY_BINDINGS,
-    ..Kind::GENERIC
-};
-
-/// `flowcontrol.apiserver.k8s.io/v1 FlowSchema`.
-pub static FLOW_SCHEMAS: Kind = Kind {
-    defaults: |object| {
-        if let Some(spec) = child(object, "spec") {
-            fill_unset(spec, "matchingPrecedence", 1000);
-        }
-    },
-    table: extensions::FLOW_SCHEMAS,
-    ..Kind::GENERIC
-};
-
-/// `flowcontrol.apiserver.k8s.io/v1 PriorityLevelConfiguration`.
-pub static PRIORITY_LEVELS: Kind = Kind {
-    defaults: |object| {
-        let exempt = object.pointer("/spec/type") == Some(&json!("Exempt"));
-        if let Some(level) = tree::object_mut(object, "/spec/limited") {
-            fill(level, "nominalConcurrencyShares", 30);
-            fill(level, "lendablePercent", 0);
-        }
-        if exempt && let Some(level) = tree::object_mut(object, "/spec/exempt") {
-            fill(level, "nominalConcurrencyShares", 0);
-            fill(level, "lendablePercent", 0);
-        }
-        if let Some(queuing) = tree::object_mut(object, "/spec/limited/limitResponse/queuing") {
-            fill_unset(queuing, "handSize", 8);
-            fill_unset(queuing, "queues", 64);
-            fill_unset(queuing, "queueLengthLimit", 50);
-        }
-    },
-    table: extensions::PRIORITY_LEVELS,
-    ..Kind::GENERIC
+    kind::Kind,
+    tables::extensions,
+    tree::{self, child, fill, set},
 };
 
 /// `apiregistration.k8s.io/v1 APIService`.
@@ -96,208 +24,155 @@ pub static API_SERVICES: Kind = Kind {
             fill(service, "port", 443);
         }
     },
-    validate: |object, errors| {
-        let (group, version) = (tree::text(object, "/spec/group"), tree::text(object, "/spec/version"));
-        let wanted = format!("{version}.{group}");
-        if tree::name(object) != wanted {
-            let name = json!(tree::name(object));
-            let message = format!(r#"must be `spec.version+"."+spec.group`: "{wanted}""#);
-            errors.push(FieldError::invalid("metadata.name", &name, message));
+    create: |context, _, object| {
+        if tree::has(object, "/spec/service") {
+            return;
+        }
+        // This server's own are available from the start.
+        let now = triune_api::time::rfc3339(context.env.clock.wall());
+        if let Some(status) = child(object, "status") {
+            let condition = json!({
+                "type": "Available", "status": "True", "reason": "Local",
+                "message": "Local APIServices are always available", "lastTransitionTime": now,
+            });
+            set(status, "conditions", json!([condition]));
         }
     },
-    // The core group's name ends on a dot.
-    validate_name: Some(triune_api::validation::path_segment_name),
+    validate: api_service,
+    validate_status: |_, new, errors| {
+        let supported = ["True", "False", "Unknown"];
+        for (index, condition) in tree::items(new, "/status/conditions").iter().enumerate() {
+            let status = tree::text(condition, "/status");
+            if !supported.contains(&status) {
+                let field = format!("status.conditions[{index}].status");
+                errors.push(FieldError::not_supported(&field, &json!(status), &supported));
+            }
+        }
+    },
+    // The core group's name ends on a dot; it is checked along with the rest, which knows group and version.
+    validate_name: Some(|_| Vec::new()),
     table: extensions::API_SERVICES,
+    closed_sets: true,
     ..Kind::GENERIC
 };
 
 /// `storagemigration.k8s.io/v1 StorageVersionMigration`.
-pub static STORAGE_VERSION_MIGRATIONS: Kind = Kind { table: extensions::STORAGE_VERSION_MIGRATIONS, ..Kind::GENERIC };
-
-/// `certificates.k8s.io/v1 CertificateSigningRequest`: says who asked, and is not changed afterwards.
-pub static CERTIFICATE_SIGNING_REQUESTS: Kind = Kind {
-    resets_spec: true,
-    create: |context, _, object| {
-        set(object, "status", json!({}));
-        let Some(spec) = child(object, "spec") else { return };
-        set(spec, "username", context.user.name.as_str());
-        for (field, value) in [
-            ("uid", json!(context.user.uid)),
-            ("groups", json!(context.user.groups)),
-            ("extra", json!(context.user.extra)),
-        ] {
-            match &value {
-                Value::String(text) if text.is_empty() => tree::remove(spec, field),
-                Value::Array(items) if items.is_empty() => tree::remove(spec, field),
-                Value::Object(map) if map.is_empty() => tree::remove(spec, field),
-                _ => set(spec, field, value),
-            }
+pub static STORAGE_VERSION_MIGRATIONS: Kind = Kind {
+    validate: migration,
+    validate_update: |old, new, errors| {
+        if old.get("spec") != new.get("spec") {
+            // As the reference prints it: its own type has no name for JSON.
+            let resource = new.pointer("/spec/resource").unwrap_or(&Value::Null);
+            errors.push(FieldError::invalid("spec", &json!({"Resource": resource}), "field is immutable"));
         }
     },
-    update: |_, _, old, new| copy_field(old, new, "spec"),
-    update_status: |context, old, new| {
-        for condition in ["Approved", "Denied"] {
-            keep_conditions(old, new, condition);
-        }
-        condition_times(context, old, new);
-    },
-    validate: |object, errors| {
-        validation::required(object, "/spec/request", "spec.request", errors);
-        if tree::items(object, "/spec/usages").is_empty() {
-            errors.push(FieldError::required("spec.usages", ""));
-        }
-        validation::required(object, "/spec/signerName", "spec.signerName", errors);
-        let seconds = tree::integer(object, "/spec/expirationSeconds");
-        if let Some(seconds) = seconds.filter(|seconds| *seconds < EXPIRATION_SECONDS_MIN) {
-            let message = "may not specify a duration less than 600 seconds (10 minutes)";
-            errors.push(FieldError::invalid("spec.expirationSeconds", &json!(seconds), message));
-        }
-    },
-    selectable: SIGNER_NAME,
-    table: cluster::CERTIFICATE_SIGNING_REQUESTS,
+    validate_status: migration_status,
+    table: extensions::STORAGE_VERSION_MIGRATIONS,
+    closed_sets: true,
     ..Kind::GENERIC
 };
 
-/// `certificates.k8s.io/v1 ClusterTrustBundle`.
-pub static CLUSTER_TRUST_BUNDLES: Kind = Kind {
-    validate: |object, errors| validation::required(object, "/spec/trustBundle", "spec.trustBundle", errors),
-    validate_update: |old, new, errors| validation::immutable(old, new, "/spec/signerName", "spec.signerName", errors),
-    // A signer's bundle is named `signer:domain:name`.
-    validate_name: Some(triune_api::validation::path_segment_name),
-    selectable: SIGNER_NAME,
-    table: cluster::CLUSTER_TRUST_BUNDLES,
-    ..Kind::GENERIC
-};
+const GROUP_PRIORITY_MAX: i64 = 20_000;
+const VERSION_PRIORITY_MAX: i64 = 1000;
 
-/// `certificates.k8s.io/v1 PodCertificateRequest`.
-pub static POD_CERTIFICATE_REQUESTS: Kind = Kind {
-    validate_update: |old, new, errors| validation::immutable(old, new, "/spec", "spec", errors),
-    selectable: &[
-        Selectable { path: "spec.signerName", value: |object| tree::text(object, "/spec/signerName").into() },
-        Selectable { path: "spec.podName", value: |object| tree::text(object, "/spec/podName").into() },
-        Selectable { path: "spec.nodeName", value: |object| tree::text(object, "/spec/nodeName").into() },
-    ],
-    table: cluster::POD_CERTIFICATE_REQUESTS,
-    ..Kind::GENERIC
-};
-
-const SIGNER_NAME: &[Selectable] =
-    &[Selectable { path: "spec.signerName", value: |object| tree::text(object, "/spec/signerName").into() }];
-const EXPIRATION_SECONDS_MIN: i64 = 600;
-
-/// Serves `approval` of signing requests: the conditions change, nothing else.
-pub struct ApprovalStrategy;
-
-impl Strategy for ApprovalStrategy {
-    fn reset_fields(&self) -> ResetFields {
-        ResetFields::These(&[&["spec"], &["status", "certificate"]])
+fn api_service(object: &Value, errors: &mut Vec<FieldError>) {
+    let (group, version) = (tree::text(object, "/spec/group"), tree::text(object, "/spec/version"));
+    let (name, wanted) = (tree::name(object), format!("{version}.{group}"));
+    let mut messages = path_segment_name(name);
+    if messages.is_empty() && name != wanted {
+        messages.push(format!(r#"must be `spec.version+"."+spec.group`: {wanted:?}"#));
     }
-
-    fn prepare_for_update(&self, context: &Context, old: &Value, new: &mut Value) {
-        let conditions = new.pointer("/status/conditions").cloned();
-        copy_field(old, new, "spec");
-        copy_field(old, new, "status");
-        if let Some(status) = child(new, "status") {
-            match conditions {
-                Some(conditions) => set(status, "conditions", conditions),
-                None => tree::remove(status, "conditions"),
-            }
-        }
-        condition_times(context, old, new);
+    each_message(name, "metadata.name", messages, errors);
+    if group.is_empty() && version != "v1" {
+        let message = "only v1 may have an empty group and it better be legacy kube";
+        errors.push(FieldError::required("spec.group", message));
     }
-
-    fn columns(&self) -> Vec<Column> {
-        table::columns(cluster::CERTIFICATE_SIGNING_REQUESTS)
+    if !group.is_empty() {
+        each_message(group, "spec.group", dns_subdomain(group), errors);
     }
-
-    fn cells(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value> {
-        table::cells(cluster::CERTIFICATE_SIGNING_REQUESTS, object, now)
-    }
-}
-
-/// Approval and denial are not the signer's to change.
-fn keep_conditions(old: &Value, new: &mut Value, kind: &str) {
-    let of_kind = |condition: &&Value| tree::text(condition, "/type") == kind;
-    let before: Vec<Value> = tree::items(old, "/status/conditions").iter().filter(of_kind).cloned().collect();
-    let after = tree::items_mut(new, "/status/conditions").iter_mut().filter(|item| tree::text(item, "/type") == kind);
-    let after: Vec<&mut Value> = after.collect();
-    if before.len() == after.len() {
-        for (condition, before) in after.into_iter().zip(before) {
-            *condition = before;
+    each_message(version, "spec.version", dns_1035_label(version), errors);
+    for (field, most) in [("groupPriorityMinimum", GROUP_PRIORITY_MAX), ("versionPriority", VERSION_PRIORITY_MAX)] {
+        let priority = tree::integer_or_zero(object, &format!("/spec/{field}"));
+        if !(1..=most).contains(&priority) {
+            let message = format!("must be positive and less than {most}");
+            errors.push(FieldError::invalid(&format!("spec.{field}"), &json!(priority), message));
         }
     }
-}
-
-fn condition_times(context: &Context, old: &Value, new: &mut Value) {
-    let now = time::rfc3339(context.env.clock.wall());
-    let before = tree::items(old, "/status/conditions").to_vec();
-    for condition in tree::items_mut(new, "/status/conditions") {
-        fill(condition, "lastUpdateTime", now.clone());
-        let same =
-            |old: &&Value| old.get("type") == condition.get("type") && old.get("status") == condition.get("status");
-        let transition = before.iter().find(same).map(|old| tree::text(old, "/lastTransitionTime").to_string());
-        fill(condition, "lastTransitionTime", transition.filter(|time| !time.is_empty()).unwrap_or(now.clone()));
-    }
-}
-
-fn webhook_defaults(webhook: &mut Value) {
-    fill(webhook, "failurePolicy", "Fail");
-    fill(webhook, "matchPolicy", "Equivalent");
-    fill(webhook, "namespaceSelector", json!({}));
-    fill(webhook, "objectSelector", json!({}));
-    fill(webhook, "timeoutSeconds", 10);
-    rule_scopes(webhook, "/rules");
-    if let Some(service) = tree::object_mut(webhook, "/clientConfig/service") {
-        fill(service, "port", 443);
-    }
-}
-
-fn rule_scopes(object: &mut Value, pointer: &str) {
-    for rule in tree::items_mut(object, pointer) {
-        fill(rule, "scope", "*");
-    }
-}
-
-fn policy_defaults(object: &mut Value) {
-    if let Some(spec) = child(object, "spec") {
-        fill(spec, "failurePolicy", "Fail");
-    }
-    match_resources(object, "/spec/matchConstraints");
-}
-
-fn match_resources(object: &mut Value, pointer: &str) {
-    if let Some(resources) = tree::object_mut(object, pointer) {
-        fill(resources, "matchPolicy", "Equivalent");
-        fill(resources, "namespaceSelector", json!({}));
-        fill(resources, "objectSelector", json!({}));
-        rule_scopes(resources, "/resourceRules");
-        rule_scopes(resources, "/excludeResourceRules");
-    }
-}
-
-fn validate_webhooks(object: &Value, errors: &mut Vec<FieldError>) {
-    let mut names = Vec::new();
-    for (index, webhook) in tree::items(object, "/webhooks").iter().enumerate() {
-        let path = format!("webhooks[{index}]");
-        let name = tree::text(webhook, "/name");
-        validation::subdomain_name(webhook, "/name", &format!("{path}.name"), errors);
-        if !name.is_empty() && name.split('.').count() < 3 {
-            let message = "should be a domain with at least three segments separated by dots";
-            errors.push(FieldError::invalid(&format!("{path}.name"), &json!(name), message));
+    let bundle = tree::text(object, "/spec/caBundle");
+    let insecure = tree::truth(object, "/spec/insecureSkipTLSVerify");
+    let refuse_insecure = |message: &str, errors: &mut Vec<FieldError>| {
+        if insecure {
+            errors.push(FieldError::invalid("spec.insecureSkipTLSVerify", &json!(true), message));
         }
-        if names.contains(&name) {
-            errors.push(FieldError::duplicate(&format!("{path}.name"), &json!(name)));
+    };
+    let Some(service) = object.pointer("/spec/service").filter(|service| !service.is_null()) else {
+        if !bundle.is_empty() {
+            let shown = json!(format!("{} bytes", base64_bytes(bundle)));
+            errors.push(FieldError::invalid("spec.caBundle", &shown, "local APIServices may not have a caBundle"));
         }
-        names.push(name);
-        if !tree::has(webhook, "/sideEffects") {
-            let message = "must specify one of None, NoneOnDryRun";
-            errors.push(FieldError::required(&format!("{path}.sideEffects"), message));
+        return refuse_insecure("local APIServices may not have insecureSkipTLSVerify", errors);
+    };
+    for field in ["namespace", "name"] {
+        super::validation::required(service, &format!("/{field}"), &format!("spec.service.{field}"), errors);
+    }
+    let port = tree::integer_or_zero(service, "/port");
+    if !(1..=65535).contains(&port) {
+        let message = "port is not valid: must be between 1 and 65535, inclusive";
+        errors.push(FieldError::invalid("spec.service.port", &json!(port), message));
+    }
+    if !bundle.is_empty() {
+        refuse_insecure("may not be true if caBundle is present", errors);
+    }
+}
+
+/// How many bytes a text in base64 stands for.
+fn base64_bytes(text: &str) -> usize {
+    text.trim_end_matches('=').len() * 3 / 4
+}
+
+fn migration(object: &Value, errors: &mut Vec<FieldError>) {
+    let of = |field: &str| tree::text(object, &format!("/spec/resource/{field}"));
+    let (resource, group) = (of("resource"), of("group"));
+    if resource.is_empty() {
+        errors.push(FieldError::required("spec.resource.resource", "resource is required to be set"));
+    }
+    for (field, value, check) in
+        [("resource", resource, dns_1035_label as fn(&str) -> Vec<String>), ("group", group, dns_subdomain)]
+    {
+        let messages = check(value);
+        if !value.is_empty() && !messages.is_empty() {
+            errors.push(FieldError::invalid(&format!("spec.resource.{field}"), &json!(value), messages.join(",")));
         }
-        validation::one_of(webhook, "/sideEffects", &format!("{path}.sideEffects"), &["None", "NoneOnDryRun"], errors);
-        let (url, service) = (tree::has(webhook, "/clientConfig/url"), tree::has(webhook, "/clientConfig/service"));
-        if url == service {
-            let message = "exactly one of url or service is required";
-            errors.push(FieldError::required(&format!("{path}.clientConfig"), message));
-        }
+    }
+}
+
+fn migration_status(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
+    let field = "status.resourceVersion";
+    let version = |object| tree::text(object, "/status/resourceVersion");
+    let (before, after) = (version(old), version(new));
+    if !after.is_empty() && (after.starts_with('0') || !after.bytes().all(|byte| byte.is_ascii_digit())) {
+        errors.push(FieldError::invalid(field, &json!(after), format!("resource version is not well formed: {after}")));
+    }
+    let list = tree::items(new, "/status/conditions");
+    conditions(list, "status.conditions", errors);
+    if !before.is_empty() && before != after {
+        errors.push(FieldError::invalid(field, &json!(after), "field is immutable"));
+    }
+    let is = |object: &Value, kind: &str| {
+        let first = tree::items(object, "/status/conditions").iter().find(|item| tree::text(item, "/type") == kind);
+        first.is_some_and(|condition| tree::text(condition, "/status") == "True")
+    };
+    let mut refuse = |message: &str| {
+        let error = FieldError::invalid_omitted("status.conditions", message);
+        errors.push(FieldError { value: Some(shown(list)), ..error });
+    };
+    if is(new, "Succeeded") && is(new, "Failed") {
+        refuse("Both success and failed conditions cannot be true at the same time");
+    }
+    if is(old, "Succeeded") && !is(new, "Succeeded") {
+        refuse("Success condition cannot be set to false once it is true");
+    }
+    if is(old, "Failed") && !is(new, "Failed") {
+        refuse("Failed condition cannot be set to false once it is true");
     }
 }

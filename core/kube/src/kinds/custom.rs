@@ -53,7 +53,7 @@ impl CustomHandler for PodBinding {
             let update =
                 Update { scope, strategy: &Bound, dry_run: options.dry_run, allow_create: false, uid, make: &make };
             update.run().await?;
-            Ok(value_answer(201, &output, &success()))
+            Ok(value_answer(201, &output, &success(), scope.now()))
         })
     }
 }
@@ -69,7 +69,7 @@ impl CustomHandler for PodEviction {
             options.dry_run |= dry_run;
             let stored = scope.read_existing(&scope.key(scope.name())).await?;
             delete_object(scope, &options, stored, |_| true).await?.ok_or_else(|| scope.not_found(scope.name()))?;
-            Ok(value_answer(201, &output, &success()))
+            Ok(value_answer(201, &output, &success(), scope.now()))
         })
     }
 }
@@ -91,7 +91,7 @@ impl CustomHandler for SelfSubjectReview {
                 "kind": "SelfSubjectReview", "apiVersion": scope.resource.gvk.api_version(),
                 "metadata": {"creationTimestamp": now}, "status": {"userInfo": info},
             });
-            Ok(value_answer(201, &scope.output()?, &review))
+            Ok(value_answer(201, &scope.output()?, &review, scope.now()))
         })
     }
 }

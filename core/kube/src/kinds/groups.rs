@@ -1,12 +1,12 @@
-//! Kinds of the smaller groups: scheduling, policy, nodes' runtimes, devices.
+//! Kinds of the smaller groups: scheduling, policy, nodes' runtimes.
 
 use triune_api::{Value, field::FieldError, path::Path};
 
 use super::{pod_spec, shown, validation};
 use crate::{
-    kind::{Kind, Selectable},
+    kind::Kind,
     tables::{self, cluster},
-    tree::{self, fill, fill_unset},
+    tree::{self, fill},
 };
 
 /// `scheduling.k8s.io/v1 PriorityClass`.
@@ -57,51 +57,6 @@ pub static POD_DISRUPTION_BUDGETS: Kind = Kind {
     },
     closed_sets: true,
     table: tables::workloads::POD_DISRUPTION_BUDGETS,
-    ..Kind::GENERIC
-};
-
-/// `resource.k8s.io/v1 ResourceClaim`.
-pub static RESOURCE_CLAIMS: Kind = Kind {
-    defaults: |object| device_requests(object, "/spec/devices/requests"),
-    validate_update: |old, new, errors| validation::immutable(old, new, "/spec", "spec", errors),
-    returns_deleted_object: true,
-    table: cluster::RESOURCE_CLAIMS,
-    ..Kind::GENERIC
-};
-
-/// `resource.k8s.io/v1 ResourceClaimTemplate`.
-pub static RESOURCE_CLAIM_TEMPLATES: Kind = Kind {
-    defaults: |object| device_requests(object, "/spec/spec/devices/requests"),
-    validate_update: |old, new, errors| validation::immutable(old, new, "/spec", "spec", errors),
-    returns_deleted_object: true,
-    ..Kind::GENERIC
-};
-
-/// `resource.k8s.io/v1 DeviceClass`.
-pub static DEVICE_CLASSES: Kind = Kind { returns_deleted_object: true, ..Kind::GENERIC };
-
-/// `resource.k8s.io/v1 DeviceTaintRule`.
-pub static DEVICE_TAINT_RULES: Kind = Kind {
-    create: |context, _, object| {
-        let now = triune_api::time::rfc3339(context.env.clock.wall());
-        if let Some(taint) = tree::object_mut(object, "/spec/taint") {
-            fill(taint, "timeAdded", now);
-        }
-    },
-    returns_deleted_object: true,
-    table: cluster::DEVICE_TAINT_RULES,
-    ..Kind::GENERIC
-};
-
-/// `resource.k8s.io/v1 ResourceSlice`.
-pub static RESOURCE_SLICES: Kind = Kind {
-    returns_deleted_object: true,
-    selectable: &[
-        Selectable { path: "spec.nodeName", value: |slice| tree::text(slice, "/spec/nodeName").into() },
-        Selectable { path: "spec.driver", value: |slice| tree::text(slice, "/spec/driver").into() },
-        Selectable { path: "spec.pool.name", value: |slice| tree::text(slice, "/spec/pool/name").into() },
-    ],
-    table: cluster::RESOURCE_SLICES,
     ..Kind::GENERIC
 };
 
@@ -179,19 +134,4 @@ fn disruption_budget(object: &Value, errors: &mut Vec<FieldError>) {
     }
     validation::label_selector(spec.get("selector"), false, &path.field("selector"), errors);
     pod_spec::optional_one_of(spec, "unhealthyPodEvictionPolicy", &["AlwaysAllow", "IfHealthyBudget"], &path, errors);
-}
-
-fn device_requests(object: &mut Value, pointer: &str) {
-    let complete = |request: &mut Value| {
-        fill_unset(request, "allocationMode", "ExactCount");
-        if tree::text(request, "/allocationMode") == "ExactCount" {
-            fill_unset(request, "count", 1);
-        }
-    };
-    for request in tree::items_mut(object, pointer) {
-        if let Some(exactly) = tree::object_mut(request, "/exactly") {
-            complete(exactly);
-        }
-        tree::items_mut(request, "/firstAvailable").iter_mut().for_each(complete);
-    }
 }

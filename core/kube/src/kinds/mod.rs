@@ -1,20 +1,26 @@
 //! The kinds that differ from the generic behaviour.
 //!
-//! In reading order: [`pod_spec`], [`validation`], [`selectors`], [`resource_names`] and [`shown`] are shared; then [`pods`],
-//! [`workloads`], [`batch`], [`autoscaling`]; [`namespaces`], [`config`], [`services`], [`endpoints`], [`nodes`], [`quotas`],
-//! [`events`], [`volumes`], [`claims`], [`core`]; [`networking`], [`rbac`], [`storage`], [`coordination`]; [`groups`] and
-//! [`control`] for the smaller groups; [`custom`] for what is no object.
+//! In reading order: [`pod_spec`], [`validation`], [`selectors`], [`conditions`], [`resource_names`] and [`shown`] are
+//! shared; then [`pods`], [`workloads`], [`batch`], [`autoscaling`]; [`namespaces`], [`config`], [`services`],
+//! [`endpoints`], [`nodes`], [`quotas`], [`events`], [`volumes`], [`claims`], [`core`]; [`networking`], [`rbac`],
+//! [`storage`], [`coordination`]; [`admission`] with [`webhook_client`], [`certificates`], [`flow_control`], [`devices`];
+//! [`groups`] and [`control`] for the smaller groups; [`custom`] for what is no object.
 
+pub mod admission;
 pub mod autoscaling;
 pub mod batch;
+pub mod certificates;
 pub mod claims;
+pub mod conditions;
 pub mod config;
 pub mod control;
 pub mod coordination;
 pub mod core;
 pub mod custom;
+pub mod devices;
 pub mod endpoints;
 pub mod events;
+pub mod flow_control;
 pub mod groups;
 pub mod namespaces;
 pub mod networking;
@@ -30,6 +36,7 @@ pub mod shown;
 pub mod storage;
 pub mod validation;
 pub mod volumes;
+pub mod webhook_client;
 pub mod workloads;
 
 use std::sync::Arc;
@@ -105,48 +112,50 @@ fn of_storage(resource: &str) -> &'static Kind {
 fn of_other(resource: &str) -> &'static Kind {
     match resource {
         "apiservices" => &control::API_SERVICES,
-        "certificatesigningrequests" => &control::CERTIFICATE_SIGNING_REQUESTS,
+        "certificatesigningrequests" => &certificates::CERTIFICATE_SIGNING_REQUESTS,
         "clusterrolebindings" => &rbac::CLUSTER_ROLE_BINDINGS,
         "clusterroles" => &rbac::CLUSTER_ROLES,
-        "clustertrustbundles" => &control::CLUSTER_TRUST_BUNDLES,
+        "clustertrustbundles" => &certificates::CLUSTER_TRUST_BUNDLES,
         "customresourcedefinitions" => &CUSTOM_RESOURCE_DEFINITIONS,
-        "deviceclasses" => &groups::DEVICE_CLASSES,
-        "devicetaintrules" => &groups::DEVICE_TAINT_RULES,
+        "deviceclasses" => &devices::DEVICE_CLASSES,
+        "devicetaintrules" => &devices::DEVICE_TAINT_RULES,
         "endpointslices" => &endpoints::ENDPOINT_SLICES,
-        "flowschemas" => &control::FLOW_SCHEMAS,
+        "flowschemas" => &flow_control::FLOW_SCHEMAS,
         "ingressclasses" => &networking::INGRESS_CLASSES,
         "ingresses" => &networking::INGRESSES,
         "ipaddresses" => &networking::IP_ADDRESSES,
         "leases" => &coordination::LEASES,
-        "mutatingadmissionpolicies" => &control::MUTATING_ADMISSION_POLICIES,
-        "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings" => &control::ADMISSION_POLICY_BINDINGS,
-        "mutatingwebhookconfigurations" => &control::MUTATING_WEBHOOKS,
+        "mutatingadmissionpolicies" => &admission::MUTATING_ADMISSION_POLICIES,
+        "mutatingadmissionpolicybindings" => &admission::MUTATING_ADMISSION_POLICY_BINDINGS,
+        "mutatingwebhookconfigurations" => &admission::MUTATING_WEBHOOKS,
         "networkpolicies" => &networking::NETWORK_POLICIES,
-        "podcertificaterequests" => &control::POD_CERTIFICATE_REQUESTS,
+        "podcertificaterequests" => &certificates::POD_CERTIFICATE_REQUESTS,
         "poddisruptionbudgets" => &groups::POD_DISRUPTION_BUDGETS,
         "priorityclasses" => &groups::PRIORITY_CLASSES,
-        "prioritylevelconfigurations" => &control::PRIORITY_LEVELS,
-        "resourceclaims" => &groups::RESOURCE_CLAIMS,
-        "resourceclaimtemplates" => &groups::RESOURCE_CLAIM_TEMPLATES,
-        "resourceslices" => &groups::RESOURCE_SLICES,
+        "prioritylevelconfigurations" => &flow_control::PRIORITY_LEVELS,
+        "resourceclaims" => &devices::RESOURCE_CLAIMS,
+        "resourceclaimtemplates" => &devices::RESOURCE_CLAIM_TEMPLATES,
+        "resourceslices" => &devices::RESOURCE_SLICES,
         "rolebindings" => &rbac::ROLE_BINDINGS,
         "roles" => &rbac::ROLES,
         "runtimeclasses" => &groups::RUNTIME_CLASSES,
         "servicecidrs" => &networking::SERVICE_CIDRS,
         "storageversionmigrations" => &control::STORAGE_VERSION_MIGRATIONS,
-        "validatingadmissionpolicies" => &control::VALIDATING_ADMISSION_POLICIES,
-        "validatingwebhookconfigurations" => &control::VALIDATING_WEBHOOKS,
+        "validatingadmissionpolicies" => &admission::VALIDATING_ADMISSION_POLICIES,
+        "validatingadmissionpolicybindings" => &admission::VALIDATING_ADMISSION_POLICY_BINDINGS,
+        "validatingwebhookconfigurations" => &admission::VALIDATING_WEBHOOKS,
         _ => &GENERIC,
     }
 }
 
 /// Until their own server serves them.
-static CUSTOM_RESOURCE_DEFINITIONS: Kind = Kind { table: crate::tables::core::NAME_AND_CREATED_AT, ..Kind::GENERIC };
+static CUSTOM_RESOURCE_DEFINITIONS: Kind =
+    Kind { table: crate::tables::extensions::CUSTOM_RESOURCE_DEFINITIONS, ..Kind::GENERIC };
 
 /// How a subresource is served, other than `status`, `scale` and `finalize`.
 pub fn subresource(resource: &str, name: &str) -> Serving {
     let why = match (resource, name) {
-        ("certificatesigningrequests", "approval") => return Serving::Object(Arc::new(control::ApprovalStrategy)),
+        ("certificatesigningrequests", "approval") => return Serving::Object(Arc::new(certificates::ApprovalStrategy)),
         ("pods", "binding") => return Serving::Custom(Arc::new(custom::PodBinding)),
         ("pods", "eviction") => return Serving::Custom(Arc::new(custom::PodEviction)),
         ("pods", "ephemeralcontainers") => return Serving::Object(Arc::new(pods::EphemeralContainersStrategy)),

@@ -64,6 +64,7 @@ pub static STORAGE_CLASSES: Kind = Kind {
     },
     returns_deleted_object: true,
     table: cluster::STORAGE_CLASSES,
+    default_of: Some(cluster::default_storage_class),
     ..Kind::GENERIC
 };
 

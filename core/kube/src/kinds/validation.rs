@@ -56,7 +56,7 @@ pub fn required(object: &Value, pointer: &str, field: &str, errors: &mut Vec<Fie
 pub fn label_name(object: &Value, pointer: &str, field: &str, errors: &mut Vec<FieldError>) {
     match tree::text(object, pointer) {
         "" => errors.push(FieldError::required(field, "")),
-        name => invalid_name(name, field, dns_label(name), errors),
+        name => each_message(name, field, dns_label(name), errors),
     }
 }
 
@@ -64,12 +64,13 @@ pub fn label_name(object: &Value, pointer: &str, field: &str, errors: &mut Vec<F
 pub fn subdomain_name(object: &Value, pointer: &str, field: &str, errors: &mut Vec<FieldError>) {
     match tree::text(object, pointer) {
         "" => errors.push(FieldError::required(field, "")),
-        name => invalid_name(name, field, dns_subdomain(name), errors),
+        name => each_message(name, field, dns_subdomain(name), errors),
     }
 }
 
-fn invalid_name(name: &str, field: &str, messages: Vec<String>, errors: &mut Vec<FieldError>) {
-    errors.extend(messages.into_iter().map(|message| FieldError::invalid(field, &json!(name), message)));
+/// An error for each message about a text.
+pub fn each_message(text: &str, field: &str, messages: Vec<String>, errors: &mut Vec<FieldError>) {
+    errors.extend(messages.into_iter().map(|message| FieldError::invalid(field, &json!(text), message)));
 }
 
 /// Labels that an object without any takes from its template.

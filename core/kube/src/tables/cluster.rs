@@ -50,7 +50,10 @@ pub const SERVICE_CIDRS: &[TableColumn] = &[
 ];
 
 /// `networking.k8s.io/v1 IPAddress`.
-pub const IP_ADDRESSES: &[TableColumn] = &[NAME, computed("ParentRef", ip_address_parent, "Who uses the address.")];
+///
+/// The reference has a cell for the age, and no column for it.
+pub const IP_ADDRESSES: &[TableColumn] =
+    &[NAME, computed("ParentRef", ip_address_parent, "Who uses the address."), AGE.without_heading()];
 
 /// `rbac.authorization.k8s.io/v1` RoleBinding and ClusterRoleBinding.
 pub const ROLE_BINDINGS: &[TableColumn] = &[
@@ -105,7 +108,7 @@ pub const PRIORITY_CLASSES: &[TableColumn] = &[
     integer("Value", "/value", "The priority."),
     truth("Global-Default", "/globalDefault", "Whether pods without a class get it."),
     AGE,
-    text("PreemptionPolicy", "/preemptionPolicy", "Whether pods of less priority may have to go.").wide(),
+    text("PreemptionPolicy", "/preemptionPolicy", "Whether pods of less priority may have to go."),
 ];
 
 /// `node.k8s.io/v1 RuntimeClass`.
@@ -124,6 +127,21 @@ pub const STORAGE_CLASSES: &[TableColumn] = &[
     truth("AllowVolumeExpansion", "/allowVolumeExpansion", "Whether volumes may grow.").typed("string"),
     AGE,
 ];
+
+/// The class that claims without one get: of those that say so the newest, of equally old ones the first by name.
+pub fn default_storage_class(classes: &[Value]) -> Option<&Value> {
+    const MARKS: [&str; 2] =
+        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+    let says_so = |class: &&Value| {
+        let annotations = tree::map(class, "/metadata/annotations");
+        annotations.is_some_and(|map| MARKS.iter().any(|mark| map.get(*mark).is_some_and(|value| value == "true")))
+    };
+    let created = |class: &Value| tree::text(class, "/metadata/creationTimestamp").to_string();
+    classes
+        .iter()
+        .filter(says_so)
+        .max_by(|left, right| created(left).cmp(&created(right)).then_with(|| tree::name(right).cmp(tree::name(left))))
+}
 
 /// `storage.k8s.io/v1 VolumeAttributesClass`.
 pub const VOLUME_ATTRIBUTES_CLASSES: &[TableColumn] =

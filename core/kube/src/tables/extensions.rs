@@ -3,7 +3,7 @@
 use serde_json::json;
 use triune_api::Value;
 
-use super::{condition_is_true, condition_of, format_selector, scalar};
+use super::{condition_is_true, condition_of, scalar};
 use crate::{
     table::{AGE, NAME, TableColumn, computed, count, integer, text},
     tree,
@@ -109,12 +109,62 @@ fn param_ref(object: &Value) -> Value {
     let (name, namespace) = (tree::text(object, "/spec/paramRef/name"), tree::text(object, "/spec/paramRef/namespace"));
     json!(match (name, namespace) {
         ("", _) if tree::has(object, "/spec/paramRef/selector") => {
-            format_selector(object.pointer("/spec/paramRef/selector"))
+            go_selector(&object["spec"]["paramRef"]["selector"])
         }
         ("", _) => "<unset>".into(),
         (name, "") => format!("*/{name}"),
         (name, namespace) => format!("{namespace}/{name}"),
     })
+}
+
+/// As Go prints the structure.
+fn go_selector(selector: &Value) -> String {
+    let labels = tree::map(selector, "/matchLabels").into_iter().flatten();
+    let labels: String = labels.map(|(key, value)| format!("{key}: {},", value.as_str().unwrap_or_default())).collect();
+    let requirement = |requirement: &Value| {
+        let values: Vec<&str> =
+            tree::items(requirement, "/values").iter().map(|value| value.as_str().unwrap_or_default()).collect();
+        format!(
+            "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{}],}},",
+            tree::text(requirement, "/key"),
+            tree::text(requirement, "/operator"),
+            values.join(" ")
+        )
+    };
+    let requirements: String = tree::items(selector, "/matchExpressions").iter().map(requirement).collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{requirements}}},}}"
+    )
+}
+
+/// `apiextensions.k8s.io/v1 CustomResourceDefinition`.
+pub const CUSTOM_RESOURCE_DEFINITIONS: &[TableColumn] = &[
+    NAME,
+    text("Scope", "/spec/scope", "Whether its objects are in namespaces."),
+    computed("Versions", served_versions, "Versions that are served."),
+    text("Created At", "/metadata/creationTimestamp", "When the object was created.").typed("date"),
+    text("Group", "/spec/group", "Group of its objects.").wide(),
+    text("Kind", "/spec/names/kind", "Kind of its objects.").wide(),
+    computed("ShortNames", short_names, "Short names of its objects.").wide(),
+    computed("Established", |object| json!(condition_is_true(object, "Established")), "Whether it is served.")
+        .typed("boolean")
+        .wide(),
+];
+
+fn served_versions(object: &Value) -> Value {
+    let served = tree::items(object, "/spec/versions").iter().filter(|version| tree::truth(version, "/served"));
+    let label = |version: &Value| {
+        let storage = if tree::truth(version, "/storage") { "(storage)" } else { "" };
+        format!("{}{storage}", tree::text(version, "/name"))
+    };
+    let mut labels: Vec<String> = served.map(label).collect();
+    labels.sort();
+    json!(labels.join(","))
+}
+
+fn short_names(object: &Value) -> Value {
+    let names = tree::items(object, "/spec/names/shortNames").iter().map(|name| name.as_str().unwrap_or_default());
+    json!(names.collect::<Vec<_>>().join(","))
 }
 
 fn api_service_service(object: &Value) -> Value {

@@ -39,8 +39,10 @@ fn format_labels(labels: Option<&Value>) -> String {
 fn format_selector(selector: Option<&Value>) -> String {
     match LabelSelector::from_object(selector) {
         Err(_) => "<error>".into(),
-        Ok(selector) if selector.is_empty() => "<none>".into(),
-        Ok(selector) => selector.to_string(),
+        Ok(selector) => match selector.to_string() {
+            text if text.is_empty() => "<none>".into(),
+            text => text,
+        },
     }
 }
 

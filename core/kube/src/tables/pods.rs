@@ -27,6 +27,16 @@ pub const PODS: &[TableColumn] = &[
     computed("Readiness Gates", readiness_gates, "Conditions that hold of those that readiness needs.").wide(),
 ];
 
+/// Pods that ended say so.
+pub fn row_conditions(pod: &Value) -> Vec<Value> {
+    let (reason, message) = match tree::text(pod, "/status/phase") {
+        "Succeeded" => ("Succeeded", "The pod has completed successfully."),
+        "Failed" => ("Failed", "The pod failed."),
+        _ => return Vec::new(),
+    };
+    vec![json!({"type": "Completed", "status": "True", "reason": reason, "message": message})]
+}
+
 fn or_none(text: &str) -> Value {
     json!(if text.is_empty() { "<none>" } else { text })
 }

@@ -41,6 +41,15 @@ pub struct View<'a> {
     type_prefix: Bytes,
 }
 
+/// How a table is shown.
+struct TableForm {
+    version: MetaVersion,
+    include: IncludeObject,
+    with_columns: bool,
+    /// The name that is marked as the default one's.
+    marked: Option<String>,
+}
+
 /// The `metadata` of a list.
 #[derive(Debug, Clone, Default)]
 pub struct ListMeta {
@@ -106,7 +115,8 @@ impl<'a> View<'a> {
             Shape::PartialList(_) => return Err(self.no_list()),
             Shape::Table(version, include) => {
                 let list = ListMeta { revision, ..ListMeta::default() };
-                self.table(&mut chunks, version, include, &list, std::iter::once((revision, body)), true)?;
+                let form = TableForm { version, include, with_columns: true, marked: None };
+                self.table(&mut chunks, &form, &list, std::iter::once((revision, body)))?;
             }
         }
         Ok(chunks.answer(code, output))
@@ -143,14 +153,26 @@ impl<'a> View<'a> {
             Shape::Partial(version) | Shape::PartialList(version) => {
                 let kind =
                     format!("{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"{}\",", version.api_version());
-                append_list_head(chunks.room(0), kind.as_bytes(), list);
-                for (index, (revision, body)) in items.enumerate() {
-                    chunks.separator(index);
-                    append_partial(chunks.room(metadata_end(body)), version, revision, body);
+                let mut items = items.peekable();
+                if items.peek().is_none() {
+                    // As the reference: Go's list of partial objects is never made.
+                    append_list_start(chunks.room(0), kind.as_bytes(), list);
+                    chunks.room(5).extend_from_slice(b"null}");
+                } else {
+                    append_list_head(chunks.room(0), kind.as_bytes(), list);
+                    for (index, (revision, body)) in items.enumerate() {
+                        chunks.separator(index);
+                        append_partial(chunks.room(metadata_end(body)), version, revision, body);
+                    }
+                    chunks.room(2).extend_from_slice(b"]}");
                 }
-                chunks.room(2).extend_from_slice(b"]}");
             }
-            Shape::Table(version, include) => self.table(&mut chunks, version, include, list, items, true)?,
+            Shape::Table(version, include) => {
+                let items: Vec<_> = items.collect();
+                let marked = self.marked(&items)?;
+                let form = TableForm { version, include, with_columns: true, marked };
+                self.table(&mut chunks, &form, list, items.into_iter())?;
+            }
         }
         Ok(chunks.answer(200, output))
     }
@@ -170,7 +192,8 @@ impl<'a> View<'a> {
             Shape::Table(version, include) => {
                 let mut chunks = Chunks::new(body.len() + 512);
                 let list = ListMeta { revision, ..ListMeta::default() };
-                self.table(&mut chunks, version, include, &list, std::iter::once((revision, body)), with_columns)?;
+                let form = TableForm { version, include, with_columns, marked: None };
+                self.table(&mut chunks, &form, &list, std::iter::once((revision, body)))?;
                 chunks.finish().iter().for_each(|chunk| out.extend_from_slice(chunk));
             }
         }
@@ -180,19 +203,24 @@ impl<'a> View<'a> {
     fn table<'b>(
         &self,
         chunks: &mut Chunks,
-        version: MetaVersion,
-        include: IncludeObject,
+        form: &TableForm,
         list: &ListMeta,
         items: impl Iterator<Item = (Revision, &'b Bytes)>,
-        with_columns: bool,
     ) -> Result<(), Status> {
         let columns = self.strategy.columns();
-        table::append_head(chunks.room(0), version, list, with_columns.then_some(&columns));
+        let version = form.version;
+        table::append_head(chunks.room(0), version, list, form.with_columns.then_some(&columns));
         for (index, (revision, body)) in items.enumerate() {
             chunks.separator(index);
             let tree = self.tree(revision, body)?;
-            table::append_cells(chunks.room(512), &self.strategy.cells(&tree, self.now));
-            match include {
+            let mut cells = self.strategy.cells(&tree, self.now);
+            if let (Some(marked), Some(Value::String(name))) = (&form.marked, cells.first_mut())
+                && *name == *marked
+            {
+                name.push_str(" (default)");
+            }
+            table::append_cells(chunks.room(512), &cells, &self.strategy.row_conditions(&tree));
+            match form.include {
                 IncludeObject::None => chunks.room(4).extend_from_slice(b"null"),
                 IncludeObject::Metadata => append_partial(chunks.room(metadata_end(body)), version, revision, body),
                 IncludeObject::Object => chunks.object(&self.type_prefix, revision, &*self.body(body)?),
@@ -215,6 +243,15 @@ impl<'a> View<'a> {
         Status::new(406, "NotAcceptable", text)
     }
 
+    /// The name of the object of a list that is marked as the default one.
+    fn marked(&self, items: &[(Revision, &Bytes)]) -> Result<Option<String>, Status> {
+        if !self.strategy.marks_default() {
+            return Ok(None);
+        }
+        let trees = items.iter().map(|(revision, body)| self.tree(*revision, body)).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.strategy.default_of(&trees).map(|object| meta::name(object).to_string()))
+    }
+
     /// As Go prints the type in errors: `*v1.Pod`.
     fn go_type(&self, kind: &str) -> String {
         format!("*{}.{kind}", self.gvk.version)
@@ -226,14 +263,15 @@ pub fn corrupt(error: triune_api::decode::DecodeError) -> Status {
     Status::internal(format!("unable to decode a stored object: {error}"))
 }
 
-/// The answer that shows a tree which is not stored as such, such as a `Scale`; a `Status` whatever type was asked for.
-pub fn value_answer(code: u16, output: &Output, value: &Value) -> Response {
+/// The answer that shows a tree which is not stored as such, such as a `Scale`; a `Status` whatever type was asked
+/// for. `now` is wall time, for ages.
+pub fn value_answer(code: u16, output: &Output, value: &Value, now: jiff::Timestamp) -> Response {
     let is_status = (meta::api_version(value), meta::kind(value)) == ("v1", "Status");
     let shown = match output.shape {
         _ if is_status => Cow::Borrowed(value),
         Shape::Object => Cow::Borrowed(value),
         Shape::Partial(version) | Shape::PartialList(version) => Cow::Owned(partial(version, value)),
-        Shape::Table(version, include) => Cow::Owned(table::of_value(version, include, value)),
+        Shape::Table(version, include) => Cow::Owned(table::of_value(version, include, value, now)),
     };
     tree_answer(code, output, &shown)
 }
@@ -290,9 +328,15 @@ pub fn metadata_end(body: &[u8]) -> usize {
 }
 
 fn append_list_head(out: &mut Vec<u8>, prefix: &[u8], list: &ListMeta) {
+    append_list_start(out, prefix, list);
+    out.push(b'[');
+}
+
+/// Appends a list up to the value of its `items`.
+fn append_list_start(out: &mut Vec<u8>, prefix: &[u8], list: &ListMeta) {
     out.extend_from_slice(prefix);
     append_list_meta(out, list);
-    out.extend_from_slice(b",\"items\":[");
+    out.extend_from_slice(b",\"items\":");
 }
 
 /// Appends `"metadata":{...}` of a list.

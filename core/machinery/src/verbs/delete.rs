@@ -76,7 +76,7 @@ pub async fn delete(scope: &Scope, body: RequestBody) -> Result<Response, Status
         return scope.view().object_answer(code, &output, deleted.revision, &deleted.body);
     }
     let success = status::success(&scope.group_resource(), &key.name, &deleted.uid);
-    Ok(value_answer(code, &output, &success))
+    Ok(value_answer(code, &output, &success, scope.now()))
 }
 
 /// The options of a delete: from the body if there is one, else from the query.

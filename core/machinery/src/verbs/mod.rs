@@ -298,7 +298,7 @@ fn written_answer(scope: &Scope, output: &Output, written: &Written) -> Result<R
         None => {
             let mut tree = view.tree(triune_store::Revision(0), &written.body)?;
             meta::set_resource_version(&mut tree, "");
-            Ok(value_answer(code, output, &tree))
+            Ok(value_answer(code, output, &tree, scope.now()))
         }
     }
 }
@@ -322,7 +322,7 @@ async fn serve_object(
 async fn serve_scale(scope: &Scope, paths: &ScalePaths, verb: &str, body: RequestBody) -> Result<Response, Status> {
     let scale_answer = |output: &Output, revision, body: &bytes::Bytes| {
         let object = scope.view().tree(revision, body)?;
-        Ok(value_answer(200, output, &scale::scale_of(paths, &object)?))
+        Ok(value_answer(200, output, &scale::scale_of(paths, &object)?, scope.now()))
     };
     if verb == "get" {
         let output = scope.output()?;

@@ -52,6 +52,7 @@ pub static PODS: Kind = Kind {
     returns_deleted_object: true,
     selectable: SELECTABLE,
     table: tables::pods::PODS,
+    row_conditions: tables::pods::row_conditions,
     ..Kind::GENERIC
 };
 
