@@ -17,7 +17,7 @@ use triune_fuzz::{
 use triune_schema::{
     TypeRef,
     apply::{
-        ApplyError, FieldManager, FieldSet, MergeSchema, Set, Versions, check_managed_fields, keep_times_if_unchanged,
+        ApplyError, FieldManager, MergeSchema, ResetFields, Set, Versions, check_managed_fields, keep_times_if_unchanged,
     },
 };
 
@@ -37,7 +37,7 @@ impl Versions for OneVersion<'_> {
     fn convert(&self, _: &Value, _: &str) -> Option<Value> {
         None
     }
-    fn reset_fields(&self, _: &str) -> Option<Arc<FieldSet>> {
+    fn reset_fields(&self, _: &str) -> Option<Arc<ResetFields>> {
         None
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use triune_api::names::{GroupVersion, GroupVersionKind};
 use triune_schema::{
     Facts, TypeRef,
-    apply::{FieldManager, FieldSet, MergeSchema, Versions},
+    apply::{FieldManager, MergeSchema, ResetFields, Versions},
     openapi,
 };
 
@@ -77,7 +77,7 @@ impl Versions for Pods {
     fn convert(&self, _: &Value, _: &str) -> Option<Value> {
         None
     }
-    fn reset_fields(&self, _: &str) -> Option<Arc<FieldSet>> {
+    fn reset_fields(&self, _: &str) -> Option<Arc<ResetFields>> {
         None
     }
 }
