@@ -21,6 +21,12 @@ fn are_allowed(text: &str) -> bool {
     !text.contains(|sign| matches!(sign, '\u{7F}'..='\u{84}' | '\u{86}'..='\u{9F}' | '\u{FFFE}' | '\u{FFFF}'))
 }
 
+/// YAML's keys have at most 1024 characters, as written, unless a `?` comes before them.
+fn has_long_keys(value: &Value) -> bool {
+    let written = |key: &String| Value::from(key.as_str()).to_string().chars().count();
+    any_node(value, &|node| node.as_object().is_some_and(|map| map.keys().any(|key| written(key) > 1000)))
+}
+
 fuzz_target!(|data: &[u8]| {
     let outcome = yaml_strict(data);
     assert_eq!(yaml_strict(data), outcome, "not deterministic");
@@ -41,7 +47,9 @@ fuzz_target!(|data: &[u8]| {
         let text = value.to_string();
         assert_eq!(json_strict(text.as_bytes()).map(|decoded| decoded.value).as_ref(), Ok(&value));
         let again = yaml_strict(as_yaml(&text).as_bytes());
-        assert_eq!(again.is_ok(), are_allowed(&text), "{again:?} of {text}");
+        if !has_long_keys(&value) {
+            assert_eq!(again.is_ok(), are_allowed(&text), "{again:?} of {text}");
+        }
         if !has_floats(&value)
             && let Ok(again) = again
         {
