@@ -25,6 +25,7 @@ use triune_machinery::{
     signal::Signal,
     version::VersionInfo,
 };
+use triune_schema::openapi::Descriptions;
 use triune_store::StoreOptions;
 
 use crate::{
@@ -39,6 +40,12 @@ use crate::{
 
 /// How often /readyz is asked while the server starts.
 const READY_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Prose of types, where it is built in.
+#[cfg(feature = "descriptions")]
+const DESCRIPTIONS: Option<fn() -> Descriptions> = Some(triune_descriptions::descriptions);
+#[cfg(not(feature = "descriptions"))]
+const DESCRIPTIONS: Option<fn() -> Descriptions> = None;
 
 /// As many as there are cores.
 pub fn worker_threads() -> usize {
@@ -135,7 +142,8 @@ async fn make_chain(
     };
     let hostname = pki::hostname();
     let settings = settings.kube;
-    let config = ChainConfig { server, settings, store, advertise, hostname, authentication, descriptions: None };
+    let config =
+        ChainConfig { server, settings, store, advertise, hostname, authentication, descriptions: DESCRIPTIONS };
     create_server_chain(storage, config).await.map_err(|error| Failure::run(error.to_string()))
 }
 
