@@ -399,17 +399,7 @@ impl Strategy for StatusStrategy {
 
     fn prepare_for_update(&self, context: &Context, old: &Value, new: &mut Value) {
         keep_all_but(&["apiVersion", "kind", "metadata", "status"], old, new);
-        let kept: &[&str] = match self.metadata {
-            StatusMetadata::Free => &[],
-            StatusMetadata::Old => &["labels", "annotations", "finalizers", "ownerReferences"],
-            StatusMetadata::OldLabels => &["labels"],
-            StatusMetadata::OldOwners => &["ownerReferences"],
-        };
-        if let (Some(old), Some(new)) = (old.get("metadata"), new.get_mut("metadata")) {
-            for key in kept {
-                tree::copy_field(old, new, key);
-            }
-        }
+        keep_metadata(self.metadata, old, new);
         (self.kind.defaults)(new);
         (self.kind.update_status)(context, old, new);
     }
@@ -480,6 +470,22 @@ impl Strategy for FinalizeStrategy {
 
     fn holds_on_delete(&self, object: &Value) -> bool {
         (self.kind.holds_on_delete)(object)
+    }
+}
+
+/// Makes the metadata of a changed object what it was, as far as a subresource may not change it. Who owns which field is
+/// never put back: it says what this very request set.
+pub fn keep_metadata(kept: StatusMetadata, old: &Value, new: &mut Value) {
+    let kept: &[&str] = match kept {
+        StatusMetadata::Free => &[],
+        StatusMetadata::Old => &["labels", "annotations", "finalizers", "ownerReferences"],
+        StatusMetadata::OldLabels => &["labels"],
+        StatusMetadata::OldOwners => &["ownerReferences"],
+    };
+    if let (Some(old), Some(new)) = (old.get("metadata"), new.get_mut("metadata")) {
+        for key in kept {
+            tree::copy_field(old, new, key);
+        }
     }
 }
 

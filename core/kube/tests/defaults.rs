@@ -11,7 +11,7 @@ use triune_kube::{facts, resources};
 use triune_machinery::{
     authorization::AlwaysAllow,
     context::{Context, RequestInfo, UserInfo},
-    registry::Resource,
+    registry::{Resource, Serving},
 };
 
 const GOLDEN: &str = include_str!("defaults.golden");
@@ -86,5 +86,26 @@ fn new_objects_are_completed() -> Result<(), Box<dyn Error>> {
         sections += 1;
     }
     assert!(sections > 15, "{sections}");
+    Ok(())
+}
+
+/// A subresource of pods that changes a part of the spec leaves the rest as it was, and what the request was recorded to set.
+#[test]
+fn subresources_of_pods_keep_what_was_recorded() -> Result<(), Box<dyn Error>> {
+    let resources = resources(&facts()?)?;
+    let pods = resources.iter().find(|resource| resource.name == "pods").ok_or("no pods")?;
+    let pod = |label: &str, owner: &str, cpu: &str| {
+        json!({"metadata": {"name": "a", "labels": {"l": label}, "managedFields": [{"manager": owner}]},
+            "spec": {"containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": cpu}}}]}})
+    };
+    for (name, cpu) in [("ephemeralcontainers", "1"), ("resize", "2")] {
+        let Serving::Object(strategy) = &pods.subresources[name].serving else { return Err(name.into()) };
+        let mut new = pod("new", "of this request", "2");
+        strategy.prepare_for_update(&context(), &pod("old", "of before", "1"), &mut new);
+        let found =
+            ["/metadata/labels/l", "/metadata/managedFields/0/manager", "/spec/containers/0/resources/limits/cpu"]
+                .map(|pointer| new.pointer(pointer).and_then(Value::as_str));
+        assert_eq!(found, [Some("old"), Some("of this request"), Some(cpu)], "{name}");
+    }
     Ok(())
 }

@@ -29,7 +29,7 @@ const QUOTA: [&str; 19] = [
     "services.loadbalancers",
 ];
 /// Counted in whole numbers.
-const WHOLE: [&str; 9] = [
+pub const WHOLE: [&str; 9] = [
     "pods",
     "resourcequotas",
     "services",
@@ -46,23 +46,33 @@ pub fn is_standard_quota(name: &str) -> bool {
     QUOTA.contains(&name) || is_quota_huge_page(name)
 }
 
+/// Pages of one size, such as `hugepages-2Mi`.
+pub fn is_huge_pages(name: &str) -> bool {
+    name.starts_with("hugepages-")
+}
+
 fn is_quota_huge_page(name: &str) -> bool {
-    name.starts_with("hugepages-") || name.starts_with("requests.hugepages-")
+    is_huge_pages(name) || name.starts_with("requests.hugepages-")
 }
 
 /// Whether it is in the domain `kubernetes.io`, where names without a domain are.
-fn is_native(name: &str) -> bool {
+pub fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 
 /// Whether it is a device of somebody's domain.
-fn is_extended(name: &str) -> bool {
+pub fn is_extended(name: &str) -> bool {
     !is_native(name) && !name.starts_with("requests.") && qualified_name(&format!("requests.{name}")).is_empty()
+}
+
+/// Whether it is known without a domain.
+pub fn is_standard(name: &str) -> bool {
+    name == "storage" || is_standard_quota(name)
 }
 
 /// Whether more of it may be promised than there is.
 pub fn may_be_overcommitted(name: &str) -> bool {
-    is_native(name) && !name.starts_with("hugepages-")
+    is_native(name) && !is_huge_pages(name)
 }
 
 /// A resource of any kind. `at` is where the name stands as a key.
@@ -70,7 +80,7 @@ pub fn any(name: &str, at: &Field<'_, '_>, errors: &mut Vec<FieldError>) {
     let messages = qualified_name(name);
     let malformed = !messages.is_empty();
     errors.extend(messages.into_iter().map(|message| at.invalid_as(&json!(name), message)));
-    if !malformed && !name.contains('/') && name != "storage" && !is_standard_quota(name) {
+    if !malformed && !name.contains('/') && !is_standard(name) {
         errors.push(at.invalid_as(&json!(name), "must be a standard resource type or fully qualified"));
     }
 }
@@ -79,7 +89,7 @@ pub fn any(name: &str, at: &Field<'_, '_>, errors: &mut Vec<FieldError>) {
 pub fn in_container(name: &str, at: &Field<'_, '_>, errors: &mut Vec<FieldError>) {
     any(name, at, errors);
     let detail = if !name.contains('/') {
-        if matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-") {
+        if matches!(name, "cpu" | "memory" | "ephemeral-storage") || is_huge_pages(name) {
             return;
         }
         "must be a standard resource for containers"

@@ -5,70 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use triune_api::{Map, Value, field::FieldError, path::Path, quantity::Quantity, validation::dns_label};
 
 use super::{Whole, list_of, some_of, text_of};
-use crate::{kinds::validation, tree};
-
-const STANDARD: [&str; 20] = [
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "storage",
-    "requests.storage",
-    "services.nodeports",
-    "services.loadbalancers",
-];
-const INTEGERS: [&str; 9] = [
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "services.nodeports",
-    "services.loadbalancers",
-];
-const HUGE_PAGES: &str = "hugepages-";
-
-/// Pages of one size, such as `hugepages-2Mi`.
-pub fn is_huge_pages(name: &str) -> bool {
-    name.starts_with(HUGE_PAGES)
-}
-
-/// A resource of kubernetes itself.
-pub fn is_native(name: &str) -> bool {
-    !name.contains('/') || name.contains("kubernetes.io/")
-}
-
-/// A resource that somebody's devices offer.
-pub fn is_extended(name: &str) -> bool {
-    !is_native(name)
-        && !name.starts_with("requests.")
-        && triune_api::validation::qualified_name(&format!("requests.{name}")).is_empty()
-}
-
-fn may_be_overcommitted(name: &str) -> bool {
-    is_native(name) && !is_huge_pages(name)
-}
+use crate::{
+    kinds::{
+        resource_names::{WHOLE, is_extended, is_huge_pages, is_native, is_standard, may_be_overcommitted},
+        validation,
+    },
+    tree,
+};
 
 /// Checks the name of a resource that anything may be limited in.
 pub fn resource_name(name: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     let before = errors.len();
     validation::qualified_name(name, path, errors);
-    let quota = is_huge_pages(name) || name.starts_with("requests.hugepages-");
-    if errors.len() == before && !name.contains('/') && !STANDARD.contains(&name) && !quota {
+    if errors.len() == before && !name.contains('/') && !is_standard(name) {
         errors.push(path.invalid(name, "must be a standard resource type or fully qualified"));
     }
 }
@@ -92,7 +41,7 @@ fn pod_resource_name(name: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) 
     let before = errors.len();
     resource_name(name, path, errors);
     if errors.len() == before && !matches!(name, "cpu" | "memory") && !is_huge_pages(name) {
-        errors.push(path.not_supported(name, &["cpu", HUGE_PAGES, "memory"]));
+        errors.push(path.not_supported(name, &["cpu", "hugepages-", "memory"]));
     }
 }
 
@@ -101,7 +50,7 @@ pub fn amount(name: &str, amount: &Quantity, path: &Path<'_>, errors: &mut Vec<F
     if amount.sign() < 0 {
         errors.push(path.invalid(amount.canonical(), "must be greater than or equal to 0"));
     }
-    let whole_numbers = INTEGERS.contains(&name) || is_extended(name);
+    let whole_numbers = WHOLE.contains(&name) || is_extended(name);
     if whole_numbers && amount.milli_value() % 1000 != 0 {
         errors.push(path.invalid(amount.canonical(), "must be an integer"));
     }
@@ -109,7 +58,7 @@ pub fn amount(name: &str, amount: &Quantity, path: &Path<'_>, errors: &mut Vec<F
 
 /// Whether an amount of huge pages is a number of them.
 pub fn is_whole_pages(name: &str, amount: &Quantity) -> bool {
-    let size = name.strip_prefix(HUGE_PAGES).and_then(|size| Quantity::parse(size).ok());
+    let size = name.strip_prefix("hugepages-").and_then(|size| Quantity::parse(size).ok());
     size.is_some_and(|size| {
         size.sign() > 0 && size.milli_value() % 1000 == 0 && amount.value().checked_rem(size.value()) == Some(0)
     })

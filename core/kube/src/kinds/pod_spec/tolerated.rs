@@ -4,7 +4,10 @@
 use triune_api::{Value, field::FieldError, path::Path};
 
 use super::{each_container, is_true, list_of, mounts, resources, scheduling, security, some_of, text_of};
-use crate::{kinds::validation, tree};
+use crate::{
+    kinds::{resource_names::is_huge_pages, validation},
+    tree,
+};
 
 /// What is tolerated; nothing for new objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -122,7 +125,7 @@ fn has_wrong_token_path(spec: &Value) -> bool {
 fn has_indivisible_pages(container: &Value) -> bool {
     ["/resources/limits", "/resources/requests"].iter().any(|list| {
         tree::map(container, list).into_iter().flatten().any(|(name, amount)| {
-            resources::is_huge_pages(name)
+            is_huge_pages(name)
                 && validation::quantity(amount).is_some_and(|amount| !resources::is_whole_pages(name, &amount))
         })
     })

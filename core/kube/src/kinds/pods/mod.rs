@@ -17,9 +17,9 @@ use triune_machinery::{
     registry::{Column, ResetFields, Strategy},
 };
 
-use super::{pod_spec, validation};
+use super::{pod_spec, resource_names::is_huge_pages, validation};
 use crate::{
-    kind::{Kind, Selectable},
+    kind::{Kind, Selectable, StatusMetadata, keep_metadata},
     table, tables,
     tree::{self, child, copy_field, fill, set},
 };
@@ -71,7 +71,7 @@ impl Strategy for EphemeralContainersStrategy {
         let containers = new.pointer("/spec/ephemeralContainers").cloned();
         copy_field(old, new, "spec");
         copy_field(old, new, "status");
-        copy_field(old, new, "metadata");
+        keep_metadata(StatusMetadata::Old, old, new);
         if let (Some(spec), Some(containers)) = (child(new, "spec"), containers) {
             set(spec, "ephemeralContainers", containers);
         }
@@ -122,9 +122,9 @@ impl Strategy for ResizeStrategy {
             defaults(new);
             return;
         }
-        for field in ["spec", "status", "metadata"] {
-            copy_field(old, new, field);
-        }
+        copy_field(old, new, "spec");
+        copy_field(old, new, "status");
+        keep_metadata(StatusMetadata::Old, old, new);
         for list in ["/spec/containers", "/spec/initContainers"] {
             for (container, wanted) in
                 tree::items_mut(new, list).iter_mut().zip(tree::items(&wanted, &list["/spec".len()..]))
@@ -271,7 +271,7 @@ fn pod_level_resources(pod: &mut Value) {
         return;
     }
     for (name, sum) in pod_spec::resources::aggregate(spec, "/resources/limits") {
-        if pod_spec::resources::is_huge_pages(&name) && !requests.contains_key(&name) {
+        if is_huge_pages(&name) && !requests.contains_key(&name) {
             limits.entry(name).or_insert_with(|| sum.canonical().into());
         }
     }
@@ -281,7 +281,7 @@ fn pod_level_resources(pod: &mut Value) {
         }
     }
     for (name, limit) in &limits {
-        if matches!(name.as_str(), "cpu" | "memory") || pod_spec::resources::is_huge_pages(name) {
+        if matches!(name.as_str(), "cpu" | "memory") || is_huge_pages(name) {
             requests.entry(name.clone()).or_insert_with(|| limit.clone());
         }
     }
