@@ -192,9 +192,8 @@ fn namespaces() -> GroupResource {
 /// schema. Every method but the table's has a default: a kind states only what is special about it.
 ///
 /// A write: decode, defaults of the schema, `defaults`, owners of fields, metadata, `begin_*`, `prepare_*`, validation of
-/// metadata,
-/// `validate_*`, `warnings`, `served_to_storage`, `claims`, commit. A write that lost a race starts again from the request,
-/// so that all of it may run more than once.
+/// metadata, `validate_*`, `warnings`, `served_to_storage`, `claims`, commit. A write that lost a race starts again from the
+/// request, so that all of it may run more than once.
 pub trait Strategy: Send + Sync + 'static {
     /// Sets what a client left out, as the reference's decoders do: before it is recorded who owns which field.
     /// Idempotent: `prepare_*` may find more to do after it has reset fields.
